@@ -1,0 +1,1 @@
+//! Scanning a machine: walk, compare, read, cut, compress.

@@ -1,0 +1,2 @@
+//! The program keepfast-agent.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The agent's end of a connection: TLS, requests, flow control.

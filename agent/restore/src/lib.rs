@@ -1,0 +1,1 @@
+//! Writing a point back to a filesystem, safely.

@@ -1,0 +1,1 @@
+//! Cutting, naming, compressing and sealing bytes.

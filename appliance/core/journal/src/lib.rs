@@ -1,0 +1,1 @@
+//! Folding operations into points.

@@ -1,0 +1,1 @@
+//! The only door out of the storage core: disk, clock, entropy; and a simulated world.

@@ -1,0 +1,18 @@
+//! The vocabulary of Keepfast: ids, times, names, items, operations, records.
+//!
+//! Values and their encodings only; nothing here reads, writes, waits or draws a number.
+
+pub mod archive;
+pub mod codec;
+pub mod error;
+pub mod id;
+pub mod item;
+pub mod operation;
+pub mod path;
+pub mod record;
+pub mod time;
+
+pub use error::ErrorKind;
+pub use id::{CommitNumber, DomainId, MachineId, Name, ObjectId, SegmentNumber, SequenceNumber, SourceId};
+pub use path::{EntryName, Escaped};
+pub use time::{Time, When};

@@ -1,0 +1,1 @@
+//! Segments, commits, the catalog and the key slots.

@@ -1,0 +1,1 @@
+//! The whole storage core in one process, from one seed.

@@ -1,0 +1,1 @@
+//! The copy-on-write Merkle tree of one source at one point.

@@ -1,0 +1,1 @@
+//! The agent protocol, without input or output.

@@ -1,0 +1,1 @@
+//! Linux behind the medium: files, clock, entropy.

@@ -1,0 +1,1 @@
+//! A point as a filesystem; knows no FUSE.
