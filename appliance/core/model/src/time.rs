@@ -25,7 +25,7 @@ impl Time {
 
     /// Nanoseconds after [`Self::seconds`], 0 to 999,999,999.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 10^9 by rem_euclid")]
+    #[expect(clippy::cast_possible_truncation, reason = "below 10^9 by rem_euclid")]
     pub const fn nanoseconds(self) -> u32 {
         self.0.rem_euclid(1_000_000_000) as u32
     }

@@ -1,1 +1,3 @@
-//! The agent protocol, without input or output.
+//! The agent protocol, without input or output: frames, messages and the rules of a conversation.
+
+pub mod message;
