@@ -1,0 +1,93 @@
+//! A drive as a tree of files.
+//!
+//! Paths are relative, `/`-separated and parsed by [`DiskPath`](crate::DiskPath); `""` is the root.
+//! All calls are synchronous and may be made from several threads at once. What is durable when, is said
+//! in the [crate](crate) documentation; nothing here syncs by itself.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::DiskError;
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only; writing through the handle is an error.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// What a drive can hold, and what it can still take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes of the whole drive.
+    pub capacity_bytes: u64,
+    /// Bytes that this program may still write.
+    pub available_bytes: u64,
+}
+
+/// A drive: a directory tree with files that can be read and written at offsets.
+pub trait Disk: Send + Sync {
+    /// Makes an empty file, open for reading and writing; refused if the name is taken. It survives a
+    /// crash only after [`File::sync_data`] and [`Disk::sync_directory`].
+    fn create(&self, path: &str) -> Result<Arc<dyn File>, DiskError>;
+
+    /// Opens a file that exists; anything but a regular file is an error.
+    fn open(&self, path: &str, access: Access) -> Result<Arc<dyn File>, DiskError>;
+
+    /// Gives a file another name, atomically replacing a file that has it. Handles stay valid, also
+    /// those of the replaced file. Directories are refused.
+    fn rename(&self, from: &str, to: &str) -> Result<(), DiskError>;
+
+    /// Removes a file or an empty directory. Open handles of a removed file stay valid.
+    fn remove(&self, path: &str) -> Result<(), DiskError>;
+
+    /// Makes a directory; does nothing if there is one already. The parent must exist.
+    fn make_directory(&self, path: &str) -> Result<(), DiskError>;
+
+    /// Names of files and directories directly in a directory, sorted by bytes. Names that are no
+    /// UTF-8 cannot have been made through this trait and are left out.
+    fn list(&self, directory: &str) -> Result<Vec<String>, DiskError>;
+
+    /// Makes the names in a directory durable as they are: creations, renames (from or to it), removals.
+    fn sync_directory(&self, directory: &str) -> Result<(), DiskError>;
+
+    /// Takes the file as an exclusive lock until the value is dropped or the program ends; makes the
+    /// file if there is none. [`DiskError::Held`] if anybody holds it, this process included. The file
+    /// of a lock is never removed or replaced.
+    fn lock(&self, path: &str) -> Result<Box<dyn Lock>, DiskError>;
+
+    /// Capacity and free space.
+    fn space(&self) -> Result<Space, DiskError>;
+}
+
+/// An open file. Offsets are explicit: there is no position to share.
+pub trait File: Send + Sync + fmt::Debug {
+    /// Fills the whole buffer from `offset`, or fails; [`DiskError::UnexpectedEnd`] if the file is too
+    /// short. The buffer's content after an error means nothing.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError>;
+
+    /// Writes all bytes at `offset`, extending the file where needed; a gap reads as zeros. After an
+    /// error any part may have been written.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
+
+    /// Makes all bytes and the length durable. After an error nothing about what was written since the
+    /// last good sync is known, ever: see [`Poisoning`](crate::Poisoning).
+    fn sync_data(&self) -> Result<(), DiskError>;
+
+    /// Bytes in the file.
+    fn length(&self) -> Result<u64, DiskError>;
+
+    /// Cuts the file, or extends it with zeros.
+    fn set_length(&self, length: u64) -> Result<(), DiskError>;
+
+    /// Hints that this range will not be written again soon, so its writeback may start. Promises nothing.
+    fn advise_written(&self, range: Range<u64>) {
+        let _ = range;
+    }
+}
+
+/// A lock that is held until this value is dropped.
+pub trait Lock: Send + Sync + fmt::Debug {}
