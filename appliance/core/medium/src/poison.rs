@@ -14,6 +14,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use model::ErrorKind;
+
 use crate::{Access, Disk, DiskError, DiskPath, File, Lock, Operation, Space};
 
 /// A disk whose handles and directories refuse every change after one of their syncs has failed.
@@ -84,7 +86,8 @@ impl Disk for Poisoning {
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check(Operation::SyncDirectory, directory)?;
         let result = self.disk.sync_directory(directory);
-        if result.is_err() {
+        // A directory that is not there has lost nothing.
+        if result.as_ref().is_err_and(|e| matches!(e.kind(), ErrorKind::Io | ErrorKind::Full)) {
             self.poisoned().insert(directory.to_owned());
         }
         result

@@ -63,10 +63,6 @@ impl FileState {
         &self.live
     }
 
-    pub(super) const fn durable(&self) -> &Content {
-        &self.durable
-    }
-
     pub(super) fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -193,9 +189,9 @@ impl FileState {
                         if index < kept {
                             content.write(at, part);
                         } else if stale && kept == 0 && sector * SECTOR >= self.durable.length() {
-                            let mut garbage = [0; SECTOR as usize];
+                            let mut garbage = part.to_vec();
                             random.fill(&mut garbage);
-                            content.write(at, &garbage[..part.len()]);
+                            content.write(at, &garbage);
                         }
                     }
                 }

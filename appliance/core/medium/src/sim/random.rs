@@ -39,10 +39,6 @@ impl Random {
     }
 
     /// A number in `0..end`; 0 if `end` is 0.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the high half of a product with `end` is below `end`"
-    )]
     pub fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.draw()) * u128::from(end)) >> 64) as u64
     }
