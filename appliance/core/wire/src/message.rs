@@ -2,11 +2,12 @@
 //!
 //! A [`Request`] with an id other than 0 is answered by exactly one [`Reply`] with the same id, in any order.
 //! `Data` and `Operations` have id 0 and no answer: they cost credit, and the appliance gives credit back with
-//! [`Reply::Credit`]. Unknown map keys are skipped, unknown variants are refused.
+//! [`Reply::Credit`]. A field's key is its place in a CBOR array: unknown fields behind the known ones are skipped,
+//! unknown variants are refused.
 
 use minicbor::{Decode, Encode};
 use model::archive::{ArchiveError, PointKey};
-use model::record::{Exception, Label, Machine, Point, RestoreGrant, Source, Totals};
+use model::record::{EXCEPTIONS_MAX, Exception, Label, Machine, Point, RestoreGrant, Source, Totals};
 use model::{Name, SequenceNumber, SourceId, Time};
 
 /// The version of the protocol that this program speaks.
@@ -21,8 +22,23 @@ pub const NAMES_MAX: usize = 4096;
 pub const OPERATIONS_MAX: usize = 8192;
 /// Most items or changes in one reply.
 pub const ITEMS_MAX: usize = 4096;
+/// Most bytes that the exceptions of a `Finish` may take up, so that it fits a frame.
+pub const EXCEPTIONS_LENGTH_MAX: usize = 3 << 20;
 /// Most bytes of chunks in the bulk of one reply, but always at least one chunk.
 pub const CHUNKS_BULK_MAX: usize = 4 << 20;
+
+/// Drops exceptions from the end until they fit a `Finish`; their count is to be taken before.
+pub fn fit_exceptions(exceptions: &mut Vec<Exception>) {
+    /// What CBOR adds to path and words.
+    const OVERHEAD: usize = 16;
+    let mut length = 0;
+    let fitting = exceptions.iter().take(EXCEPTIONS_MAX).take_while(|exception| {
+        length += exception.path.len() + exception.detail.len() + OVERHEAD;
+        length <= EXCEPTIONS_LENGTH_MAX
+    });
+    let count = fitting.count();
+    exceptions.truncate(count);
+}
 
 /// What a client asks or tells.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -108,8 +124,8 @@ pub enum Request {
         /// Its figures.
         #[n(4)]
         totals: Totals,
-        /// What is not as it should be, at most `model::record::EXCEPTIONS_MAX`.
-        #[n(5)]
+        /// What is not as it should be, at most `model::record::EXCEPTIONS_MAX` and [`EXCEPTIONS_LENGTH_MAX`].
+        #[cbor(n(5), decode_with = "crate::check::exceptions")]
         exceptions: Vec<Exception>,
         /// How many there were.
         #[n(6)]
@@ -134,6 +150,9 @@ pub enum Request {
         /// Which source.
         #[n(0)]
         source: SourceId,
+        /// The least number of a point that counts.
+        #[n(1)]
+        from: u64,
     },
     /// One point with its exceptions.
     #[n(19)]
@@ -330,7 +349,7 @@ pub enum Reply {
         #[n(1)]
         error: ArchiveError,
     },
-    /// Gives credit back. Id 0.
+    /// Gives credit back. Id 0. With 0 bytes it only says that the appliance is alive.
     #[n(8)]
     Credit {
         /// How much, in bytes.
@@ -367,6 +386,9 @@ pub enum Reply {
         /// The points.
         #[n(0)]
         points: Vec<Point>,
+        /// The source has more behind these.
+        #[n(1)]
+        more: bool,
     },
     /// To `Point`.
     #[n(19)]
@@ -381,6 +403,9 @@ pub enum Reply {
         /// Keys and values, encoded as `model::item` says.
         #[n(0)]
         items: Vec<StoredItem>,
+        /// The reply is full: what was asked for may go on behind these.
+        #[n(1)]
+        more: bool,
     },
     /// To `Changes`.
     #[n(21)]
@@ -388,6 +413,9 @@ pub enum Reply {
         /// The differences.
         #[n(0)]
         changes: Vec<StoredChange>,
+        /// The reply is full: what was asked for may go on behind these.
+        #[n(1)]
+        more: bool,
     },
     /// To `Chunks`: what fits [`CHUNKS_BULK_MAX`], in the order asked; bytes of those that are there lie behind each
     /// other in the bulk. Fewer results than names asked means: ask again for the rest.
