@@ -128,13 +128,16 @@ impl Compressor {
         decompressor: &mut Decompressor,
     ) -> Result<Packed, ChunkError> {
         let packed = self.pack(plain, level)?;
-        match decompressor.unpack(packed.codec, &packed.body, plain.len()) {
-            Ok(again) if again == plain => Ok(packed),
-            _ => {
-                self.mismatches += 1;
-                Ok(Packed { codec: Codec::Raw, body: plain.to_vec() })
-            }
+        Ok(self.checked(packed, plain, decompressor))
+    }
+
+    /// `packed` if it unpacks to `plain`, else `plain` as it is.
+    fn checked(&mut self, packed: Packed, plain: &[u8], decompressor: &mut Decompressor) -> Packed {
+        if decompressor.unpack(packed.codec, &packed.body, plain.len()).is_ok_and(|again| again == plain) {
+            return packed;
         }
+        self.mismatches += 1;
+        Packed { codec: Codec::Raw, body: plain.to_vec() }
     }
 
     /// How often a compressed body did not come back: anything but 0 says that memory or processor are at fault.
@@ -284,4 +287,42 @@ fn check_zstd_frame(body: &[u8], plain_length: usize) -> Result<(), ChunkError> 
 const fn window_length(descriptor: u8) -> u64 {
     let base = 1u64 << (10 + (descriptor >> 3));
     base + base / 8 * (descriptor & 7) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_read_as_the_standard_says() {
+        assert_eq!(window_length(0), 1 << 10);
+        assert_eq!(window_length(1), (1 << 10) + (1 << 7));
+        assert_eq!(window_length(12 << 3), 1 << WINDOW_LOG_MAX);
+        assert!(window_length((12 << 3) + 1) > 1 << WINDOW_LOG_MAX);
+        assert_eq!(window_length(0xff), (1 << 41) + 7 * (1 << 38));
+    }
+
+    #[test]
+    fn a_thirty_second_part_is_worth_it() {
+        assert_eq!([0, 1, 31, 32, 33, 64, 1 << 20].map(worthwhile), [0, 0, 30, 31, 31, 62, 31 << 15]);
+    }
+
+    #[test]
+    fn a_body_that_does_not_come_back_is_stored_raw_and_counted() {
+        let plain = vec![7; 10_000];
+        let (mut compressor, mut decompressor) = (Compressor::new(), Decompressor::new());
+        let packed = compressor.pack_checked(&plain, Level::default(), &mut decompressor).unwrap();
+        assert_eq!((packed.codec, compressor.mismatches()), (Codec::Zstd, 0));
+        let other = Packed {
+            codec: Codec::Zstd,
+            body: compressor.pack(&[8; 10_000], Level::default()).unwrap().body,
+        };
+        let cut = Packed { codec: Codec::Zstd, body: packed.body[1..].to_vec() };
+        let raw = Packed { codec: Codec::Raw, body: vec![8; 10_000] };
+        for (count, broken) in (1..).zip([other, cut, raw]) {
+            let settled = compressor.checked(broken, &plain, &mut decompressor);
+            assert_eq!(settled, Packed { codec: Codec::Raw, body: plain.clone() });
+            assert_eq!(compressor.mismatches(), count);
+        }
+    }
 }
