@@ -65,21 +65,14 @@ fn measure(kind: &str, bytes: &[u8]) {
         });
     }
 
-    let mut bundles: Vec<Bundle> = Vec::new();
+    let mut builder = BundleBuilder::default();
     report("bundle, level 1", &mut || {
-        bundles.clear();
-        let mut builder = BundleBuilder::default();
         for piece in bytes.chunks(1 << 20) {
-            for chunk in piece.chunks(64 << 10) {
-                builder.push(model::Name([0; 32]), chunk).unwrap();
-            }
-            bundles.push(builder.finish(&mut compressor, Level::default()).unwrap());
+            piece.chunks(64 << 10).for_each(|chunk| builder.push(model::Name([0; 32]), chunk).unwrap());
+            black_box(builder.finish(&mut compressor, Level::default()).unwrap());
         }
     });
-    let stored: usize = bundles.iter().map(|bundle| bundle.body().len()).sum();
-    println!("{kind}: stored {stored} of {} bytes", bytes.len());
 
-    let mut builder = BundleBuilder::default();
     let named: Vec<Bundle> = bytes
         .chunks(1 << 20)
         .map(|piece| {
@@ -87,6 +80,8 @@ fn measure(kind: &str, bytes: &[u8]) {
             builder.finish(&mut compressor, Level::default()).unwrap()
         })
         .collect();
+    let stored: usize = named.iter().map(|bundle| bundle.body().len()).sum();
+    println!("{kind}: stored {stored} of {} bytes", bytes.len());
     report("verify (and a copy)", &mut || {
         for bundle in &named {
             black_box(bundle.clone().verify(&key, &mut decompressor).unwrap());
@@ -97,11 +92,13 @@ fn measure(kind: &str, bytes: &[u8]) {
         named.into_iter().map(|bundle| bundle.verify(&key, &mut decompressor).unwrap()).collect();
     let identity = SegmentIdentity { pool: [1; 16], segment: SegmentNumber(1) };
     let mut sealer = Sealer::new(&[2; 32], FreshSalt::draw(&mut |salt| salt.fill(3)), identity);
-    let mut frames = Vec::new();
     report("seal and compare", &mut || {
-        frames.clear();
-        frames.extend(verified.iter().map(|bundle| sealer.seal_bundle(FrameKind::Data, bundle).unwrap()));
+        for bundle in &verified {
+            black_box(sealer.seal_bundle(FrameKind::Data, bundle).unwrap());
+        }
     });
+    let frames: Vec<_> =
+        verified.iter().map(|bundle| sealer.seal_bundle(FrameKind::Data, bundle).unwrap()).collect();
     let (opener, mut plain) = (sealer.opener(), Vec::new());
     report("open", &mut || {
         for frame in &frames {
