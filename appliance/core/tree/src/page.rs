@@ -1,0 +1,154 @@
+//! One page as bytes: the header, and where its entries lie. The table of fields is in FORMAT.md.
+//!
+//! Parsing looks at the header only; every entry is checked when it is read, so that a lookup costs what it
+//! touches. Nothing is copied: a page holds the shared bytes.
+
+use std::sync::Arc;
+
+use model::Name;
+use model::codec::{CodecError, Fields};
+
+use crate::error::{Damage, Error};
+use crate::limits::{HEIGHT_MAX, KEY_LENGTH_MAX, PAGE_LENGTH_MAX, VALUE_LENGTH_MAX};
+use crate::source::PageSource;
+
+/// The first bytes of every page.
+pub(crate) const MAGIC: [u8; 2] = *b"KP";
+/// The version of the format that is written.
+pub(crate) const VERSION: u8 = 1;
+/// Bytes before the first entry: magic, version, level, number of entries.
+pub(crate) const HEADER_LENGTH: usize = 8;
+/// Every so many entries the whole key is stored, and its offset stands in the table of restart points.
+pub(crate) const RESTART_INTERVAL: usize = 16;
+/// Bytes of an offset in the table of restart points.
+pub(crate) const RESTART_LENGTH: usize = 4;
+
+/// A page whose header is sound.
+#[derive(Clone)]
+pub(crate) struct Page {
+    name: Name,
+    bytes: Arc<[u8]>,
+    level: u8,
+    count: usize,
+    /// Where the entries end and the table of restart points starts.
+    entries_end: usize,
+}
+
+/// An entry as it stands in a page.
+pub(crate) struct Entry<'a> {
+    /// Bytes that the key has in common with the one before it.
+    pub(crate) shared: usize,
+    /// The rest of the key.
+    pub(crate) suffix: &'a [u8],
+    /// The value, or the child.
+    pub(crate) payload: &'a [u8],
+    /// Where the next entry starts.
+    pub(crate) end: usize,
+}
+
+impl Page {
+    /// Reads a page from `source` and checks that it stands at `level`.
+    pub(crate) fn read<S: PageSource + ?Sized>(source: &S, name: Name, level: u8) -> Result<Self, Error> {
+        let bytes = source.read(&name).map_err(|error| Error::Read {
+            name,
+            kind: S::kind(&error),
+            source: Box::new(error),
+        })?;
+        let page = Self::parse(name, bytes)?;
+        if page.level == level {
+            Ok(page)
+        } else {
+            Err(page.damaged(Damage::Level { expected: level, found: page.level }))
+        }
+    }
+
+    /// Checks the header of `bytes`.
+    pub(crate) fn parse(name: Name, bytes: Arc<[u8]>) -> Result<Self, Error> {
+        match header(&bytes) {
+            Ok((level, count, entries_end)) => Ok(Self { name, bytes, level, count, entries_end }),
+            Err(damage) => Err(Error::Page { name, damage }),
+        }
+    }
+
+    pub(crate) const fn name(&self) -> Name {
+        self.name
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) const fn level(&self) -> u8 {
+        self.level
+    }
+
+    /// Number of entries; at least one.
+    pub(crate) const fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) const fn entries_end(&self) -> usize {
+        self.entries_end
+    }
+
+    /// The error that says what is wrong with this page.
+    pub(crate) const fn damaged(&self, damage: Damage) -> Error {
+        Error::Page { name: self.name, damage }
+    }
+
+    /// The entry that starts at `offset`.
+    pub(crate) fn entry(&self, offset: usize) -> Result<Entry<'_>, Damage> {
+        const WHAT: &str = "entry";
+        let rest = self.bytes.get(offset..self.entries_end).ok_or(CodecError::Short(WHAT))?;
+        let mut fields = Fields::new(rest);
+        let shared = fields.number32(WHAT)? as usize;
+        let suffix_length = fields.number32(WHAT)? as usize;
+        let payload_length = fields.number32(WHAT)? as usize;
+        if shared.saturating_add(suffix_length) > KEY_LENGTH_MAX || payload_length > VALUE_LENGTH_MAX {
+            return Err(Damage::Length);
+        }
+        let suffix = fields.bytes(suffix_length, WHAT)?;
+        let payload = fields.bytes(payload_length, WHAT)?;
+        Ok(Entry { shared, suffix, payload, end: self.entries_end - fields.rest().len() })
+    }
+
+    /// Where restart point `index` stands; the first is the first entry.
+    pub(crate) fn restart(&self, index: usize) -> Result<usize, Damage> {
+        let at = self.entries_end + index * RESTART_LENGTH;
+        let bytes = self.bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or(Damage::Restart)?;
+        Ok(u32::from_le_bytes(*bytes) as usize)
+    }
+
+    /// The whole key at restart point `index`.
+    pub(crate) fn restart_key(&self, index: usize) -> Result<&[u8], Damage> {
+        let entry = self.entry(self.restart(index)?)?;
+        if entry.shared == 0 { Ok(entry.suffix) } else { Err(Damage::Restart) }
+    }
+}
+
+/// Level, number of entries and their end.
+fn header(bytes: &[u8]) -> Result<(u8, usize, usize), Damage> {
+    const WHAT: &str = "header of a page";
+    if bytes.len() > PAGE_LENGTH_MAX {
+        return Err(Damage::Length);
+    }
+    let mut fields = Fields::new(bytes);
+    if fields.bytes(MAGIC.len(), WHAT)? != MAGIC {
+        return Err(CodecError::Value("magic of a page").into());
+    }
+    let version = fields.byte(WHAT)?;
+    if version != VERSION {
+        return Err(Damage::Version(version));
+    }
+    let level = fields.byte(WHAT)?;
+    if level >= HEIGHT_MAX {
+        return Err(CodecError::Value("level of a page").into());
+    }
+    let count = fields.bytes(4, WHAT)?.try_into().map_err(|_| CodecError::Short(WHAT))?;
+    let count = u32::from_le_bytes(count) as usize;
+    let table_length = count.div_ceil(RESTART_INTERVAL) * RESTART_LENGTH;
+    match bytes.len().checked_sub(table_length) {
+        Some(end) if count > 0 && end >= HEADER_LENGTH => Ok((level, count, end)),
+        _ => Err(CodecError::Value("number of entries of a page").into()),
+    }
+}
