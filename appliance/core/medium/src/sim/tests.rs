@@ -72,6 +72,26 @@ fn a_sector_goes_back_to_any_state_it_had_and_to_no_other() {
 }
 
 #[test]
+fn garbage_and_a_kept_record_never_share_a_sector() {
+    let seen = outcomes(
+        |disk| {
+            let file = settle(disk, "f", b"");
+            for record in 1..=3 {
+                file.write_at(u64::from(record - 1) * 100, &[record; 100]).unwrap();
+            }
+        },
+        |disk| {
+            let bytes = bytes(disk, "f").unwrap();
+            let record = |number: u8| bytes.chunks(100).nth(usize::from(number) - 1).unwrap_or_default();
+            let kept = (1..=3).take_while(|number| record(*number) == [*number; 100]).count();
+            let rest = &bytes[kept * 100..];
+            (kept, rest.iter().any(|b| *b != 0))
+        },
+    );
+    assert_eq!(seen, [(0, false), (0, true), (1, false), (2, false), (3, false)].into());
+}
+
+#[test]
 fn operations_are_reordered() {
     let seen = outcomes(
         |disk| {
@@ -108,6 +128,15 @@ fn an_append_may_leave_a_longer_file_with_zeros_or_garbage() {
 
 #[test]
 fn a_truncation_happens_or_does_not() {
+    let seen = outcomes(
+        |disk| settle(disk, "f", &sectors(&[1, 2, 3])).set_length(512).unwrap(),
+        |disk| tags(disk, "f"),
+    );
+    assert_eq!(seen, [vec![1, 2, 3], vec![1]].into());
+}
+
+#[test]
+fn bytes_behind_a_truncation_come_only_with_it() {
     // Cut to one sector, then written again behind the cut.
     let seen = outcomes(
         |disk| {
@@ -211,8 +240,11 @@ fn a_lost_directory_takes_its_files_with_it() {
         file.sync_data().unwrap();
         disk.sync_directory("d").unwrap();
     };
-    let seen = outcomes(prepare, |disk| disk.files().into_keys().collect::<Vec<_>>());
-    assert_eq!(seen, [vec![], vec!["d/f".to_owned()]].into());
+    let seen = outcomes(prepare, |disk| {
+        let space = disk.space().unwrap();
+        (disk.files().into_keys().collect::<Vec<_>>(), space.capacity_bytes - space.available_bytes)
+    });
+    assert_eq!(seen, [(vec![], 0), (vec!["d/f".to_owned()], 4096)].into());
     let with_parent = |disk: &SimDisk| {
         prepare(disk);
         disk.sync_directory("").unwrap();
@@ -231,7 +263,7 @@ fn a_rename_between_directories_is_one_change() {
                 settle(disk, "from/f", b"x");
                 disk.sync_directory("from").unwrap();
                 disk.rename("from/f", "to/f").unwrap();
-                synced.map(|directory| disk.sync_directory(directory).unwrap());
+                synced.into_iter().for_each(|directory| disk.sync_directory(directory).unwrap());
             },
             |disk| disk.files().into_keys().collect::<Vec<_>>(),
         );
@@ -259,6 +291,24 @@ fn a_prefix_is_a_moment() {
         lengths.insert((written, names));
     }
     assert_eq!(lengths.len(), 9, "every moment: {lengths:?}");
+}
+
+#[test]
+fn the_write_at_the_moment_of_a_crash_is_torn_at_a_sector() {
+    let disk = SimDisk::new(1);
+    settle(&disk, "f", &sectors(&[1; 3])).write_at(0, &sectors(&[2; 3])).unwrap();
+    let image = |seed| tags(&disk.image(Survival::Prefix, &mut Random::new(seed)), "f");
+    let seen: BTreeSet<Vec<u8>> = (0..SEEDS).map(image).collect();
+    assert_eq!(seen, [vec![1, 1, 1], vec![2, 1, 1], vec![2, 2, 1], vec![2, 2, 2]].into());
+}
+
+#[test]
+fn bytes_can_arrive_where_names_do_not() {
+    let disk = SimDisk::new(1);
+    settle(&disk, "f", b"old").write_at(0, b"new").unwrap();
+    disk.rename("f", "g").unwrap();
+    let image = disk.image(Survival::Data, &mut Random::new(1));
+    assert_eq!(image.files(), [("f".to_owned(), b"new".to_vec())].into());
 }
 
 #[test]
@@ -313,6 +363,9 @@ fn a_snapshot_goes_its_own_way() {
     let image = copy.image(Survival::Nothing, &mut Random::new(1));
     assert_eq!(bytes(&image, "f"), Some(b"synced".to_vec()), "still pending in the copy");
     assert_eq!(copy.operations(), 5, "the copy counts on from where it was made");
+    copy.remove("f").unwrap();
+    let space = copy.space().unwrap();
+    assert_eq!(space.available_bytes, space.capacity_bytes, "nobody has it open in the copy");
 }
 
 #[test]
