@@ -19,13 +19,15 @@ pub(crate) struct Batch<F> {
     key: Vec<u8>,
     value: Vec<u8>,
     edit: Option<Edit>,
+    /// Whether the current change is known to make a difference.
+    effective: bool,
 }
 
 impl<F: FnMut(&mut Vec<u8>, &mut Vec<u8>) -> Option<Edit>> Batch<F> {
     /// Stands at the first change.
     pub(crate) fn new(pull: F) -> Result<Self, Error> {
         let (before, key, value) = (Vec::new(), Vec::new(), Vec::new());
-        let mut batch = Self { pull, position: 0, before, key, value, edit: None };
+        let mut batch = Self { pull, position: 0, before, key, value, edit: None, effective: false };
         batch.load()?;
         Ok(batch)
     }
@@ -34,6 +36,7 @@ impl<F: FnMut(&mut Vec<u8>, &mut Vec<u8>) -> Option<Edit>> Batch<F> {
     pub(crate) fn advance(&mut self) -> Result<(), Error> {
         std::mem::swap(&mut self.before, &mut self.key);
         self.position += 1;
+        self.effective = false;
         self.load()?;
         if self.edit.is_some() && self.key <= self.before {
             return Err(Error::Unsorted { position: self.position });
@@ -63,6 +66,16 @@ impl<F: FnMut(&mut Vec<u8>, &mut Vec<u8>) -> Option<Edit>> Batch<F> {
     /// The value that the current key gets; `None` if it is deleted.
     pub(crate) fn value(&self) -> Option<&[u8]> {
         (self.edit == Some(Edit::Put)).then_some(&self.value)
+    }
+
+    /// Whether the current change was found to make a difference.
+    pub(crate) const fn is_effective(&self) -> bool {
+        self.effective
+    }
+
+    /// Remembers that the current change makes a difference, so that it is looked up once.
+    pub(crate) const fn mark_effective(&mut self) {
+        self.effective = true;
     }
 
     /// Whether the current change comes before `upper`; `None` is behind all keys.

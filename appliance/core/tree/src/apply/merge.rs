@@ -58,11 +58,39 @@ where
             return self.levels.pass(child, level);
         }
         let page = self.levels.read(&child, level)?;
+        if !self.skip_unchanged(&page, upper)? {
+            return self.levels.pass(child, level);
+        }
         if level == 0 {
-            self.visit_leaf(child, page, upper)
+            self.visit_leaf(&child, page, upper)
         } else {
             self.visit_interior(&child, page, upper)
         }
+    }
+
+    /// Takes changes that leave the subtree of `page` as it is; whether one that does not is next.
+    fn skip_unchanged(&mut self, page: &Page, upper: Option<&[u8]>) -> Result<bool, Error> {
+        while self.batch.is_before(upper) && !self.batch.is_effective() {
+            let mut cursor = Cursor::new(page.clone());
+            let Some(key) = self.batch.key() else { break };
+            if page.level() > 0 {
+                let child = cursor.seek_child(key)?;
+                let upper = if cursor.advance()? { Some(cursor.key()) } else { upper };
+                if !self.batch.is_before(upper) {
+                    return Err(page.damaged(Damage::Order));
+                }
+                let below = self.levels.read(&child, page.level() - 1)?;
+                self.skip_unchanged(&below, upper)?;
+            } else {
+                let old = cursor.seek_exact(key)?.then(|| cursor.payload());
+                if old == self.batch.value() {
+                    self.batch.advance()?;
+                } else {
+                    self.batch.mark_effective();
+                }
+            }
+        }
+        Ok(self.batch.is_before(upper))
     }
 
     fn visit_interior(&mut self, child: &Child, page: Page, upper: Option<&[u8]>) -> Result<(), Error> {
@@ -81,13 +109,7 @@ where
         self.levels.close(level)
     }
 
-    fn visit_leaf(&mut self, child: Child, page: Page, upper: Option<&[u8]>) -> Result<(), Error> {
-        while self.batch.is_before(upper) && is_in(&page, &self.batch)? {
-            self.batch.advance()?;
-        }
-        if !self.batch.is_before(upper) {
-            return self.levels.pass(child, 0);
-        }
+    fn visit_leaf(&mut self, child: &Child, page: Page, upper: Option<&[u8]>) -> Result<(), Error> {
         let mut cursor = self.levels.open(page, &child.separator)?;
         loop {
             self.take_new_before(&cursor, upper)?;
@@ -139,15 +161,4 @@ where
         }
         self.batch.advance()
     }
-}
-
-/// Whether the current change is what the leaf has already.
-fn is_in<F>(page: &Page, batch: &Batch<F>) -> Result<bool, Error>
-where
-    F: FnMut(&mut Vec<u8>, &mut Vec<u8>) -> Option<Edit>,
-{
-    let Some(key) = batch.key() else { return Ok(true) };
-    let mut cursor = Cursor::new(page.clone());
-    let old = cursor.seek_exact(key)?.then(|| cursor.payload());
-    Ok(old == batch.value())
 }
