@@ -171,6 +171,12 @@ impl Receiver {
         self.header.is_none() && self.head_length == 0
     }
 
+    /// Bytes of memory that the frame which is under way takes.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.body.capacity() + self.bulk.capacity()
+    }
+
     fn receive_header(&mut self, input: &mut &[u8]) -> Result<Option<Header>, WireError> {
         let (_, open) = self.head.split_at_mut(self.head_length);
         let length = open.len().min(input.len());

@@ -121,6 +121,12 @@ pub struct OperationRun {
 }
 
 impl OperationRun {
+    /// How many are new.
+    #[must_use]
+    pub const fn new_count(&self) -> u32 {
+        self.count.saturating_sub(self.repeated)
+    }
+
     /// The new ones.
     ///
     /// # Errors
