@@ -1,0 +1,190 @@
+//! What a restore will meet, found out before anything is written.
+//!
+//! Without leave to replace, everything that is there must be a directory where one is wanted, or equal the stored
+//! state; while going on, it may also be a beginning of the stored file. All else is a conflict. Directories that are
+//! not there are not looked into: nothing can be in the way below them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use model::item::FileKind;
+use model::{Escaped, ObjectId};
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use crate::attributes::Wanted;
+use crate::beneath;
+use crate::compare::{Comparer, Likeness};
+use crate::error::RestoreError;
+use crate::job::Job;
+use crate::local::{Entered, Local};
+use crate::others;
+use crate::walk::{DirectoryFound, ObjectFound, Place, Visitor, Walk};
+
+/// Conflicts that are shown.
+const SHOWN_MAX: usize = 5;
+
+/// What was found out.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Files and bytes that were counted; only of interest if the restore is of a part of the point.
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    /// Objects of directories that are there.
+    pub(crate) existing: BTreeSet<u64>,
+    /// Files that are there and whose stored content cannot be had, with reasons.
+    pub(crate) unknown: BTreeMap<ObjectId, String>,
+    conflicts: u64,
+    shown: Vec<String>,
+}
+
+/// Looks at everything that is wanted and there.
+pub(crate) fn plan(job: &Job<'_>, root: Option<Arc<OwnedFd>>) -> Result<Plan, RestoreError> {
+    let mut planner = Planner {
+        job,
+        local: Local::new(root),
+        comparer: job.comparer(),
+        counts_all: !job.request.paths.is_empty(),
+        plan: Plan::default(),
+    };
+    Walk::new(job).run(&mut planner)?;
+    let Plan { conflicts, shown, .. } = &planner.plan;
+    if *conflicts > 0 {
+        let more = if *conflicts > shown.len() as u64 { ", ..." } else { "" };
+        return Err(RestoreError::Conflicts { count: *conflicts, first: shown.join(", ") + more });
+    }
+    Ok(planner.plan)
+}
+
+struct Planner<'j, 'a> {
+    job: &'j Job<'a>,
+    local: Local,
+    comparer: Comparer<'a>,
+    /// Directories that are not there are gone through all the same, to know how much there is to do.
+    counts_all: bool,
+    plan: Plan,
+}
+
+impl Planner<'_, '_> {
+    fn conflict(&mut self, path: &[u8], reason: &str) {
+        self.plan.conflicts += 1;
+        if self.plan.shown.len() < SHOWN_MAX {
+            self.plan.shown.push(format!("{} ({reason})", Escaped(path)));
+        }
+    }
+
+    /// Why a file that is there is in the way, if it is.
+    fn judge_file(
+        &mut self,
+        place: &mut Place<'_, '_>,
+        found: &ObjectFound,
+        stat: &Stat,
+    ) -> Result<Option<String>, RestoreError> {
+        if beneath::file_type(stat) != FileType::RegularFile {
+            return Ok(Some(format!("is {}", others::kind_word(stat))));
+        }
+        let wanted = Wanted::new(&found.inode.attributes, Vec::new(), self.job.owners);
+        let looks_done = is_length(stat, found.inode.size) && wanted.is_met(stat);
+        if !looks_done && !self.job.resumes {
+            return Ok(Some("differs".to_owned()));
+        }
+        let opened = self.local.here().and_then(|here| match here {
+            Some(here) => beneath::open_file(&here, found.name.as_bytes()),
+            None => Err(Errno::NOENT),
+        });
+        let likeness = match opened {
+            // The time is set last, so what has it is complete, even if its mode shuts us out.
+            Err(Errno::ACCESS) if looks_done && self.job.resumes => Likeness::Same,
+            Err(error) => Likeness::Unreadable(io::Error::from(error)),
+            Ok((file, stat)) => {
+                let length = u64::try_from(stat.st_size).unwrap_or(0);
+                let object = (found.object, &found.inode);
+                self.comparer.compare(&File::from(file), length, place.items, object)?
+            }
+        };
+        Ok(match likeness {
+            Likeness::Same | Likeness::Beginning => None,
+            Likeness::Different => Some("differs".to_owned()),
+            Likeness::Unreadable(error) => Some(format!("cannot be compared: {error}")),
+            Likeness::Unknown(reason) => {
+                self.plan.unknown.insert(found.object, reason);
+                None
+            }
+        })
+    }
+}
+
+/// Whether a file has a length.
+pub(crate) fn is_length(stat: &Stat, length: u64) -> bool {
+    u64::try_from(stat.st_size) == Ok(length)
+}
+
+impl Visitor for Planner<'_, '_> {
+    fn enter(&mut self, place: &mut Place<'_, '_>, found: &DirectoryFound<'_>) -> Result<bool, RestoreError> {
+        let path = place.path(found.name);
+        let is_ours = self.job.resumes && !self.job.kept.contains(&found.object.0);
+        let entered = self
+            .local
+            .enter(found.name, is_ours)
+            .map_err(|error| RestoreError::target("look into", &path, error))?;
+        let goes_on = match entered {
+            Entered::Directory => {
+                self.plan.existing.insert(found.object.0);
+                // What may be replaced need not be looked at.
+                self.counts_all || !self.job.replaces()
+            }
+            Entered::Nothing => self.counts_all,
+            Entered::Obstacle(_) => {
+                if !self.job.replaces() {
+                    self.conflict(&path, "is not a directory");
+                }
+                self.counts_all
+            }
+        };
+        if !goes_on {
+            self.local.leave();
+        }
+        Ok(goes_on)
+    }
+
+    fn leave(&mut self, _: &mut Place<'_, '_>, _: ObjectId) -> Result<(), RestoreError> {
+        self.local.leave();
+        Ok(())
+    }
+
+    fn object(&mut self, place: &mut Place<'_, '_>, found: ObjectFound) -> Result<(), RestoreError> {
+        let is_file = found.inode.attributes.kind == FileKind::File;
+        if is_file {
+            self.plan.files += 1;
+            self.plan.bytes = self.plan.bytes.saturating_add(found.inode.size);
+        }
+        if self.job.replaces() {
+            return Ok(());
+        }
+        let path = place.path(Some(&found.name));
+        let failed = |error| RestoreError::target("look at", &path, error);
+        let Some(stat) = self.local.stat(&found.name).map_err(failed)? else { return Ok(()) };
+        let reason = if is_file {
+            self.judge_file(place, &found, &stat)?
+        } else {
+            let here = self.local.here().map_err(failed)?;
+            let is_same = match here {
+                Some(here) => others::is_same(&here, found.name.as_bytes(), &stat, &found.inode.attributes),
+                None => Ok(true),
+            };
+            if is_same.map_err(failed)? { None } else { Some("differs".to_owned()) }
+        };
+        if let Some(reason) = reason {
+            self.conflict(&path, &reason);
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, _: Vec<u8>, _: String) -> Result<(), RestoreError> {
+        // The restore comes to it again and says it then.
+        Ok(())
+    }
+}

@@ -1,0 +1,422 @@
+//! The writer: one thread that makes directories and files in the order in which the walk came to them.
+//!
+//! A directory that this run made is nobody's else: its mode is 0700 until the end, and small files get their own
+//! names at once, in four system calls. Everywhere else files grow under temporary names. A failure at one path is
+//! noted and the rest goes on; a failure that every other path would meet ends the restore.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use model::{EntryName, ObjectId};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, mkdirat, unlinkat};
+use rustix::io::Errno;
+
+use crate::attributes::{self, Now, Surplus, Wanted, Xattr};
+use crate::batch::{
+    Action, Batch, DirectoryStep, Fetched, FileHead, FilePart, Other, PartEnd, Piece, PieceSource, Step,
+};
+use crate::beneath::{self, file_type};
+use crate::directories::{Directories, DirectoryId};
+use crate::error::RestoreError;
+use crate::failure::Failure;
+use crate::job::Job;
+use crate::remove;
+use crate::request::{Outcome, PROBLEMS_MAX, Problem, Progress};
+use crate::stream::{Stream, bytes_of};
+
+/// Filesystems below the target that are synced at the end.
+const FILESYSTEMS_MAX: usize = 64;
+
+/// A directory that was made or entered.
+pub(crate) struct Record {
+    pub(crate) object: ObjectId,
+    /// This run made it.
+    pub(crate) is_fresh: bool,
+    /// It is not there, and nothing below it is.
+    pub(crate) is_lost: bool,
+    /// Its attributes are set at the end.
+    pub(crate) is_set: bool,
+    /// Wanted itself, not only to hold wanted entries.
+    pub(crate) is_wanted: bool,
+    /// New entries get an access control list from it.
+    pub(crate) inherits: bool,
+    /// Whose a new file in it is; learnt from the first one.
+    owner: Option<(u32, u32)>,
+    pub(crate) wanted: Wanted,
+}
+
+/// Writes batches.
+pub(crate) struct Writer<'r, 'a> {
+    pub(crate) job: &'r Job<'a>,
+    progress: &'r dyn Progress,
+    pub(crate) directories: Directories,
+    pub(crate) records: Vec<Record>,
+    pub(crate) others: VecDeque<Other>,
+    /// Where an object with more names has its first one.
+    pub(crate) first_names: HashMap<ObjectId, (DirectoryId, EntryName)>,
+    stream: Option<Stream>,
+    pub(crate) outcome: Outcome,
+    /// Descriptors on other filesystems, by device.
+    pub(crate) filesystems: HashMap<u64, Arc<OwnedFd>>,
+    is_target_fresh: bool,
+    umask: u32,
+}
+
+impl<'r, 'a> Writer<'r, 'a> {
+    pub(crate) fn new(
+        job: &'r Job<'a>,
+        progress: &'r dyn Progress,
+        root: Arc<OwnedFd>,
+        is_target_fresh: bool,
+    ) -> Self {
+        Self {
+            job,
+            progress,
+            directories: Directories::new(root),
+            records: Vec::new(),
+            others: VecDeque::new(),
+            first_names: HashMap::new(),
+            stream: None,
+            outcome: Outcome::default(),
+            filesystems: HashMap::new(),
+            is_target_fresh,
+            umask: read_umask(),
+        }
+    }
+
+    /// Writes everything that the walk says.
+    pub(crate) fn write(&mut self, batches: Receiver<Batch>) -> Result<(), RestoreError> {
+        for batch in batches {
+            let data = receive(&batch)?;
+            for step in batch.steps {
+                self.job.check_stop()?;
+                self.take(step, &batch.pieces, &data)?;
+            }
+        }
+        self.job.check_stop()
+    }
+
+    fn take(&mut self, step: Step, pieces: &[Piece], data: &[Option<Fetched>]) -> Result<(), RestoreError> {
+        match step {
+            Step::Directory(step) => self.directory(*step),
+            Step::DirectoryXattrs { directory, xattrs } => self.directory_xattrs(directory, xattrs),
+            Step::File(part) => self.part(part, pieces, data),
+            Step::Done(head) => {
+                self.outcome.bytes_unchanged += head.size;
+                self.progress.advance(0, head.size);
+                self.file_is_there(*head);
+                Ok(())
+            }
+            Step::Other(other) => {
+                if !self.is_lost(other.directory) {
+                    self.others.push_back(*other);
+                }
+                Ok(())
+            }
+            Step::Stale { directory, name } => self.remove_stale(directory, &name),
+            Step::Problem { path, message } => {
+                self.problem(path, message);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn problem(&mut self, path: Vec<u8>, message: String) {
+        self.progress.problem(&path, &message);
+        self.outcome.problems_count += 1;
+        if self.outcome.problems.len() < PROBLEMS_MAX {
+            self.outcome.problems.push(Problem { path, message });
+        }
+    }
+
+    pub(crate) fn is_lost(&self, directory: DirectoryId) -> bool {
+        self.records.get(directory).is_none_or(|record| record.is_lost)
+    }
+
+    fn file_is_there(&mut self, head: FileHead) {
+        self.outcome.files += 1;
+        self.progress.advance(1, 0);
+        if head.is_linked {
+            self.first_names.insert(head.object, (head.directory, head.name));
+        }
+    }
+
+    pub(crate) fn link_is_there(&mut self) {
+        self.outcome.files += 1;
+        self.progress.advance(1, 0);
+    }
+
+    fn directory(&mut self, step: DirectoryStep) -> Result<(), RestoreError> {
+        let DirectoryStep { parent, name, object, is_wanted, wanted } = step;
+        let is_root = name.is_none();
+        let id = match name {
+            Some(name) => self.directories.add(parent, name),
+            None => 0,
+        };
+        let made = if is_root || !self.is_lost(parent) {
+            self.make_directory(id, parent).map(Some).or_else(|failure| {
+                let path = self.directories.path(id, None);
+                let message = failure.at(&path)?;
+                self.problem(path, format!("neither it nor anything below it was restored: {message}"));
+                Ok::<_, RestoreError>(None)
+            })?
+        } else {
+            None
+        };
+        let (is_fresh, inherits) = made.unwrap_or_default();
+        let is_ours = is_fresh || (self.job.resumes && !self.job.kept.contains(&object.0));
+        let record = Record {
+            object,
+            is_fresh,
+            is_lost: made.is_none(),
+            is_set: is_ours || (self.job.replaces() && is_wanted && !is_root),
+            is_wanted,
+            inherits,
+            owner: None,
+            wanted,
+        };
+        self.records.push(record);
+        self.outcome.directories += u64::from(made.is_some());
+        Ok(())
+    }
+
+    /// Makes or enters a directory; answers whether it is new and whether it hands an access control list on.
+    fn make_directory(&mut self, id: DirectoryId, parent: DirectoryId) -> Result<(bool, bool), Failure> {
+        if id == 0 {
+            let root = self.directories.open(0)?;
+            return Ok((self.is_target_fresh, attributes::has_default_acl(&root)));
+        }
+        let above = self.directories.open(parent)?;
+        let name = self.directories.name(id);
+        let mut made = mkdirat(&above, name, Mode::RWXU);
+        if made == Err(Errno::EXIST)
+            && let Some(there) = beneath::stat(&above, name)?
+            && file_type(&there) != FileType::Directory
+        {
+            if !self.job.replaces() {
+                return Err(Failure::appeared());
+            }
+            remove::clear_obstacle(&above, name)?;
+            made = mkdirat(&above, name, Mode::RWXU);
+        }
+        let is_made = match made {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let descriptor = Arc::new(beneath::open_directory(&above, name)?);
+        let stat = fstat(&descriptor)?;
+        // Whoever may write above could have put another directory there since.
+        let is_fresh = is_made && stat.st_uid == rustix::process::geteuid().as_raw();
+        let inherits = match self.records.get(parent) {
+            Some(parent) if is_fresh => parent.inherits,
+            _ => attributes::has_default_acl(&descriptor),
+        };
+        if !is_fresh && self.filesystems.len() < FILESYSTEMS_MAX {
+            self.filesystems.entry(stat.st_dev).or_insert_with(|| Arc::clone(&descriptor));
+        }
+        self.directories.keep(id, descriptor);
+        Ok((is_fresh, inherits))
+    }
+
+    fn directory_xattrs(&mut self, directory: DirectoryId, xattrs: Vec<Xattr>) -> Result<(), RestoreError> {
+        if let Some(record) = self.records.get_mut(directory) {
+            record.wanted.xattrs = xattrs;
+        }
+        Ok(())
+    }
+
+    /// Removes an unfinished file of a restore that was broken off.
+    fn remove_stale(&mut self, directory: DirectoryId, name: &EntryName) -> Result<(), RestoreError> {
+        if self.is_lost(directory) {
+            return Ok(());
+        }
+        let removed = self.directories.open(directory).and_then(|directory| {
+            match beneath::stat(&directory, name.as_bytes())? {
+                Some(stat) if file_type(&stat) != FileType::Directory => {
+                    unlinkat(&directory, name.as_bytes(), AtFlags::empty())
+                }
+                _ => Ok(()),
+            }
+        });
+        if let Err(error) = removed {
+            let path = self.directories.path(directory, Some(name));
+            let message = Failure::from(error).at(&path)?;
+            self.problem(path, format!("an unfinished file was not removed: {message}"));
+        }
+        Ok(())
+    }
+
+    fn part(
+        &mut self,
+        part: FilePart,
+        pieces: &[Piece],
+        data: &[Option<Fetched>],
+    ) -> Result<(), RestoreError> {
+        let pieces = pieces.get(part.pieces).unwrap_or_default();
+        let place = part.head.as_ref().or(self.stream.as_ref().map(|stream| &stream.head));
+        let Some((directory, name)) = place.map(|head| (head.directory, head.name.clone())) else {
+            // An earlier part failed, which was said.
+            return Ok(());
+        };
+        let done = match part.head {
+            Some(_) if self.is_lost(directory) => return Ok(()),
+            Some(head) if self.is_simple(&head, &part.end) => self.create(*head, pieces, data),
+            Some(head) => self.begin(head).and_then(|()| self.go_on(pieces, data, part.end)),
+            None => self.go_on(pieces, data, part.end),
+        };
+        match done {
+            Ok(problems) => {
+                for message in problems {
+                    self.problem(self.directories.path(directory, Some(&name)), message);
+                }
+            }
+            Err(failure) => {
+                let path = self.directories.path(directory, Some(&name));
+                // What ends the restore leaves the unfinished file for the next one to go on with.
+                let message = failure.at(&path)?;
+                if let Some(stream) = self.stream.take() {
+                    stream.discard();
+                }
+                self.problem(path, message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a file can have its own name from the beginning.
+    fn is_simple(&self, head: &FileHead, end: &PartEnd) -> bool {
+        let is_fresh = self.records.get(head.directory).is_some_and(|record| record.is_fresh);
+        is_fresh && head.action == Action::Create && matches!(end, PartEnd::Last)
+    }
+
+    fn begin(&mut self, head: Box<FileHead>) -> Result<(), Failure> {
+        let directory = self.directories.open(head.directory)?;
+        self.stream = Some(Stream::begin(head, directory)?);
+        Ok(())
+    }
+
+    fn go_on(
+        &mut self,
+        pieces: &[Piece],
+        data: &[Option<Fetched>],
+        end: PartEnd,
+    ) -> Result<Vec<String>, Failure> {
+        let Some(stream) = &mut self.stream else { return Ok(Vec::new()) };
+        for piece in pieces {
+            self.job.check_stop()?;
+            stream.put(self.job, piece, data)?;
+            self.progress.advance(0, piece.length);
+        }
+        match end {
+            PartEnd::More => return Ok(Vec::new()),
+            PartEnd::Broken(message) => return Err(Failure::Path(message)),
+            PartEnd::Last => {}
+        }
+        let inherits = self.records.get(stream.head.directory).is_some_and(|record| record.inherits);
+        let surplus = if inherits { Surplus::Remove } else { Surplus::Keep };
+        let problems = stream.finish(self.job, surplus)?;
+        if let Some(stream) = self.stream.take() {
+            self.outcome.bytes_written += stream.bytes_written;
+            self.outcome.bytes_unchanged += stream.bytes_unchanged;
+            self.file_is_there(*stream.head);
+        }
+        Ok(problems)
+    }
+
+    /// Makes a file whose content is at hand, in a directory of our own.
+    fn create(
+        &mut self,
+        head: FileHead,
+        pieces: &[Piece],
+        data: &[Option<Fetched>],
+    ) -> Result<Vec<String>, Failure> {
+        for piece in pieces {
+            bytes_of(piece, data)?;
+        }
+        let directory = self.directories.open(head.directory)?;
+        let bits = Mode::from_raw_mode(head.wanted.mode & 0o777);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let file = File::from(beneath::open(&directory, head.name.as_bytes(), flags, bits)?);
+        let filled = fill(&file, &head, pieces, data)
+            .and_then(|written| Ok((written, self.look_at(&file, &head, bits.as_raw_mode())?)));
+        let (written, (now, surplus)) = match filled {
+            Ok(filled) => filled,
+            Err(failure) => {
+                // It is ours and unfinished; the failure itself is what is said.
+                let _ = unlinkat(&directory, head.name.as_bytes(), AtFlags::empty());
+                return Err(failure);
+            }
+        };
+        let problems = attributes::apply(&file, now, &head.wanted, surplus);
+        self.outcome.bytes_written += written;
+        self.progress.advance(0, head.size);
+        self.file_is_there(head);
+        Ok(problems)
+    }
+
+    /// What a new file looks like; known without looking from the second file of a directory on.
+    fn look_at(&mut self, file: &File, head: &FileHead, bits: u32) -> Result<(Now, Surplus), Failure> {
+        let Some(record) = self.records.get_mut(head.directory) else {
+            return Ok((Now::from(&fstat(file)?), Surplus::Keep));
+        };
+        if record.inherits {
+            return Ok((Now::from(&fstat(file)?), Surplus::Remove));
+        }
+        let now = match record.owner {
+            Some((uid, gid)) => Now { mode: bits & !self.umask, uid, gid },
+            None => Now::from(&fstat(file)?),
+        };
+        record.owner = Some((now.uid, now.gid));
+        Ok((now, Surplus::Keep))
+    }
+}
+
+/// Writes the content of a new file; answers how many bytes.
+fn fill(file: &File, head: &FileHead, pieces: &[Piece], data: &[Option<Fetched>]) -> Result<u64, Failure> {
+    let mut written = 0;
+    let mut end = 0;
+    for piece in pieces {
+        if let Some(bytes) = bytes_of(piece, data)? {
+            file.write_all_at(bytes, piece.offset)?;
+            written += piece.length;
+            end = piece.offset + piece.length;
+        } else if matches!(piece.source, PieceSource::Local) {
+            return Err(Failure::Path("its content was not fetched".to_owned()));
+        }
+    }
+    if end != head.size {
+        file.set_len(head.size)?;
+    }
+    Ok(written)
+}
+
+/// Waits for the content of a batch.
+fn receive(batch: &Batch) -> Result<Vec<Option<Fetched>>, RestoreError> {
+    let mut data: Vec<Option<Fetched>> = Vec::new();
+    data.resize_with(batch.wants, || None);
+    let mut missing = batch.wants;
+    while missing > 0 {
+        // Workers go away without an answer only when the restore is stopped.
+        let reply = batch.replies.recv().map_err(|_| RestoreError::Stopped)?;
+        let fetched = reply.map_err(|source| RestoreError::Archive { what: "content", source })?;
+        missing = missing.saturating_sub(fetched.len());
+        for (number, bytes) in fetched {
+            if let Some(slot) = data.get_mut(number) {
+                *slot = Some(bytes);
+            }
+        }
+    }
+    Ok(data)
+}
+
+/// The mode bits that the process never gives to new files; all of them if it is not known, so that modes are set.
+fn read_umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o777)
+}
