@@ -2,7 +2,7 @@
 //!
 //! Paths are relative, `/`-separated and parsed by [`DiskPath`](crate::DiskPath); `""` is the root.
 //! All calls are synchronous and may be made from several threads at once. What is durable when, is said
-//! in the [crate](crate) documentation; nothing here syncs by itself.
+//! in the [crate] documentation; nothing here syncs by itself.
 
 use std::fmt;
 use std::ops::Range;

@@ -13,10 +13,10 @@ fn kind<T>(result: Result<T, DiskError>) -> Option<ErrorKind> {
 /// A file `f` of 4 KiB of ones, durable with its name: operations 1 to 4.
 fn settled() -> (SimDisk, Arc<dyn File>) {
     let disk = SimDisk::new(1);
-    let file = disk.create("f").unwrap();
-    file.write_at(0, &[1; 4096]).unwrap();
-    file.sync_data().unwrap();
-    disk.sync_directory("").unwrap();
+    let file = disk.create("f").expect("no fault is planned");
+    file.write_at(0, &[1; 4096]).expect("no fault is planned");
+    file.sync_data().expect("no fault is planned");
+    disk.sync_directory("").expect("no fault is planned");
     assert_eq!(disk.operations(), 4);
     (disk, file)
 }

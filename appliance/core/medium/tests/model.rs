@@ -93,8 +93,8 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let disk = SimDisk::new(1);
-        disk.make_directory("d").unwrap();
-        disk.sync_directory("").unwrap();
+        disk.make_directory("d").expect("no fault is planned");
+        disk.sync_directory("").expect("no fault is planned");
         let mut pair =
             Self { disk, files: Vec::new(), names: BTreeMap::new(), possible: BTreeMap::new(), tag: 0 };
         pair.note();
@@ -129,7 +129,8 @@ impl Pair {
                 self.tag = self.tag % 250 + 1;
                 let tag = self.tag;
                 if let Some((file, model)) = self.file(path) {
-                    file.write_at((sector * SECTOR) as u64, &vec![tag; count * SECTOR]).unwrap();
+                    file.write_at((sector * SECTOR) as u64, &vec![tag; count * SECTOR])
+                        .expect("no fault is planned");
                     model.live.resize(model.live.len().max(sector + count), 0);
                     model.live[sector..sector + count].fill(tag);
                     model.note();
@@ -137,14 +138,14 @@ impl Pair {
             }
             Step::Length { path, sectors } => {
                 if let Some((file, model)) = self.file(path) {
-                    file.set_length((sectors * SECTOR) as u64).unwrap();
+                    file.set_length((sectors * SECTOR) as u64).expect("no fault is planned");
                     model.live.resize(sectors, 0);
                     model.note();
                 }
             }
             Step::Sync(path) => {
                 if let Some((file, model)) = self.file(path) {
-                    file.sync_data().unwrap();
+                    file.sync_data().expect("no fault is planned");
                     model.sync();
                 }
             }
@@ -159,7 +160,7 @@ impl Pair {
                 assert_eq!(self.disk.remove(PATHS[path]).is_ok(), self.names.remove(&path).is_some());
             }
             Step::SyncDirectory(nested) => {
-                self.disk.sync_directory(if nested { "d" } else { "" }).unwrap();
+                self.disk.sync_directory(if nested { "d" } else { "" }).expect("no fault is planned");
                 for path in (0..PATHS.len()).filter(|path| PATHS[*path].starts_with("d/") == nested) {
                     self.possible.remove(&path);
                 }
