@@ -14,7 +14,7 @@ use crate::frame::{FRAME_HEADER_LENGTH, SEALED_LENGTH_MAX, TAG_LENGTH, padded_le
 use crate::key::SegmentKey;
 use crate::{
     ChunkError, Codec, Commitment, FrameHeader, FrameKind, FrameNumber, FreshSalt, Opener, PLAIN_LENGTH_MAX,
-    Packed, SegmentIdentity, VerifiedBundle,
+    Packed, SealedFrame, SegmentIdentity, VerifiedBundle,
 };
 
 /// Is told of every use of a nonce, before it is used; a simulation proves with it that none is used twice.
@@ -177,23 +177,31 @@ impl Sealer {
         bytes[..FRAME_HEADER_LENGTH].copy_from_slice(&header.encode());
         bytes.resize(padded_length, 0);
 
-        let frame = Frame { header, bytes };
-        self.check(&frame, table, body)?;
-        Ok(frame)
+        self.checked(header, bytes, table, body)
     }
 
-    /// Opens a frame as a reader would and compares it with what went in.
-    fn check(&mut self, frame: &Frame, table: &[u8], body: &[u8]) -> Result<(), ChunkError> {
-        let mismatch = ChunkError::SealMismatch { segment: frame.header.segment, frame: frame.header.number };
+    /// Opens what has been sealed as a reader would and compares it with what went in: the only way to a frame.
+    fn checked(
+        &mut self,
+        header: FrameHeader,
+        bytes: Vec<u8>,
+        table: &[u8],
+        body: &[u8],
+    ) -> Result<Frame, ChunkError> {
+        let frame = Frame { header, bytes };
         let (text, tag) = frame.payload().split_at(table.len() + body.len());
         if self.scratch.len() < text.len() {
             self.scratch.resize(text.len(), 0);
         }
         let (opened, _) = self.scratch.split_at_mut(text.len());
-        let sound = FrameHeader::parse(&frame.bytes).is_ok_and(|header| header == frame.header)
+        let sound = SealedFrame::parse(&frame.bytes).is_ok_and(|sealed| *sealed.header() == frame.header)
             && self.key.open(&frame.header, text, tag, opened).is_ok()
             && opened.split_at(table.len()) == (table, body);
-        if sound { Ok(()) } else { Err(mismatch) }
+        if sound {
+            Ok(frame)
+        } else {
+            Err(ChunkError::SealMismatch { segment: header.segment, frame: header.number })
+        }
     }
 
     /// Hands out the next frame number, which is used up whatever becomes of the frame.
@@ -219,4 +227,45 @@ fn check_lengths(table: &[u8], codec: Codec, plain_length: u32, body: &[u8]) -> 
     too_long("sealed payload", SEALED_LENGTH_MAX, sealed_length)?;
     codec.check_lengths(u64::from(plain_length), body.len() as u64)?;
     Ok(u32::try_from(sealed_length).expect("the limit of a payload is below 4 GiB"))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::SegmentNumber;
+
+    use super::*;
+
+    #[test]
+    fn a_fault_while_sealing_is_noticed_wherever_it_strikes() {
+        let identity = SegmentIdentity { pool: [1; 16], segment: SegmentNumber(2) };
+        let mut sealer = Sealer::new(&[3; 32], FreshSalt::draw(&mut |salt| salt.fill(4)), identity);
+        let (table, body) = (b"table", b"body of a frame");
+        let frame = sealer.seal(FrameKind::Journal, table, Codec::Raw, 15, body).unwrap();
+        let again = sealer.checked(frame.header, frame.bytes.clone(), table, body).unwrap();
+        assert_eq!(again, frame);
+        for bit in 0..frame.bytes.len() * 8 {
+            let mut bytes = frame.bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let error = sealer.checked(frame.header, bytes, table, body).unwrap_err();
+            assert!(
+                matches!(error, ChunkError::SealMismatch { frame: FrameNumber(0), .. }),
+                "bit {bit}: {error}"
+            );
+        }
+        for (table, body) in [(b"tablf", body), (table, b"body of a framf")] {
+            let error = sealer.checked(frame.header, frame.bytes.clone(), table, body).unwrap_err();
+            assert_eq!(error.kind(), model::ErrorKind::Corrupt, "what went in was something else: {error}");
+        }
+    }
+
+    #[test]
+    fn a_segment_out_of_numbers_seals_no_more() {
+        let identity = SegmentIdentity { pool: [1; 16], segment: SegmentNumber(2) };
+        let mut sealer = Sealer::new(&[3; 32], FreshSalt::draw(&mut |salt| salt.fill(4)), identity);
+        sealer.next = Some(FrameNumber(u32::MAX));
+        let last = sealer.seal(FrameKind::Data, b"", Codec::Raw, 1, b"x").unwrap();
+        assert_eq!((last.header().number(), sealer.next_number()), (FrameNumber(u32::MAX), None));
+        let error = sealer.seal(FrameKind::Data, b"", Codec::Raw, 1, b"x").unwrap_err();
+        assert_eq!(error.kind(), model::ErrorKind::Full);
+    }
 }

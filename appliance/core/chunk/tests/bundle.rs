@@ -91,9 +91,39 @@ fn what_does_not_shrink_is_raw_and_what_does_is_not() {
     // One compressible part in the middle of noise is found by the samples.
     let mixed = [noise(6, 400_000), text(7, 200_000), noise(8, 400_000)].concat();
     assert_eq!(bundle(&[&mixed]).codec(), Codec::Zstd);
-    // A gain of less than a thirty-second part is not worth decompressing for.
-    let slight = [noise(9, 63_000), vec![0; 1_000]].concat();
-    assert_eq!(bundle(&[&slight]).codec(), Codec::Raw);
+    // Saving less than a thirty-second part is not worth decompressing for; zstd itself gives up at half of that.
+    for (zeros, codec) in [(1_500, Codec::Raw), (2_500, Codec::Zstd)] {
+        let slight = [noise(9, 64_000 - zeros), vec![0; zeros]].concat();
+        assert_eq!(bundle(&[&slight]).codec(), codec, "{zeros} zeros of 64,000 bytes");
+    }
+}
+
+#[test]
+fn samples_see_every_long_run_and_nothing_between_them() {
+    let quiet = noise(20, 1 << 20);
+    let pack = |start: usize, end: usize| {
+        let mut plain = quiet.clone();
+        plain[start..end].fill(0);
+        Compressor::new().pack(&plain, Level::default()).unwrap().codec
+    };
+    for start in (0..quiet.len() - (40 << 10)).step_by(7_777) {
+        assert_eq!(pack(start, start + (40 << 10)), Codec::Zstd, "40 KiB of zeros at {start}");
+    }
+    // The price of not trying the whole: runs that fit between two samples each can hide from all of them.
+    let mut plain = quiet;
+    let stride = (plain.len() - 4096) / 31;
+    for gap in 0..31 {
+        plain[gap * stride + 4096..(gap + 1) * stride].fill(0);
+    }
+    assert_eq!(Compressor::new().pack(&plain, Level::default()).unwrap().codec, Codec::Raw);
+}
+
+#[test]
+fn the_level_asked_for_is_the_level_used() {
+    let plain = text(21, 300_000);
+    let mut compressor = Compressor::new();
+    let lengths = [1, 9, 1, -7].map(|level| compressor.pack(&plain, Level::new(level)).unwrap().body.len());
+    assert!(lengths[1] < lengths[0] && lengths[0] == lengths[2] && lengths[2] < lengths[3], "{lengths:?}");
 }
 
 #[test]
@@ -266,6 +296,33 @@ fn lying_lengths_are_refused() {
     }
 }
 
+/// A zstd frame of a mebibyte of zeros: its content size, a window, eight blocks of one repeated byte.
+fn with_window(descriptor: u8) -> Vec<u8> {
+    let mut body = vec![0x28, 0xb5, 0x2f, 0xfd, 0x80, descriptor];
+    body.extend_from_slice(&(1_u32 << 20).to_le_bytes());
+    for last in [0, 0, 0, 0, 0, 0, 0, 1_u32] {
+        let header = last | 1 << 1 | (128 << 10) << 3;
+        body.extend_from_slice(&header.to_le_bytes()[..3]);
+        body.push(0);
+    }
+    body
+}
+
+#[test]
+fn a_body_of_another_length_is_not_unpacked() {
+    let mut decompressor = Decompressor::new();
+    for (codec, body, plain_length) in [
+        (Codec::Raw, &b"four"[..], 5),
+        (Codec::Raw, b"four", 3),
+        (Codec::Zstd, b"", 5),
+        (Codec::Zstd, b"four", 4),
+        (Codec::Zstd, b"four", 0),
+    ] {
+        let error = decompressor.unpack(codec, body, plain_length).unwrap_err();
+        assert!(matches!(error, ChunkError::Length { .. } | ChunkError::Limit { .. }), "{error}");
+    }
+}
+
 #[test]
 fn bombs_are_refused() {
     let mib = 1_u32 << 20;
@@ -275,9 +332,8 @@ fn bombs_are_refused() {
     // The content size of the bomb, made to say what the table says: the decoder must stop at the end.
     let place = bomb.windows(4).position(|bytes| bytes == (64_u32 << 20).to_le_bytes()).unwrap();
     let lying = [&bomb[..place], &mib.to_le_bytes(), &bomb[place + 4..]].concat();
-    let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4], &honest[..]].concat();
-    // Magic, content size of four bytes without single segment, the largest window, then an RLE block.
-    let window = [&[0x28, 0xb5, 0x2f, 0xfd, 0x80, 0xff][..], &mib.to_le_bytes(), &[3, 0, 0x80, 0]].concat();
+    let skippable = [0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4];
+    let empty = zstd::bulk::compress(&[], 1).unwrap();
     let cases = [
         ("more than said", bomb.clone()),
         ("more than its own header says", lying),
@@ -285,8 +341,12 @@ fn bombs_are_refused() {
         ("two frames", [&honest[..], &honest[..]].concat()),
         ("bytes behind the frame", [&honest[..], &[0]].concat()),
         ("cut short", honest[..honest.len() - 1].to_vec()),
-        ("a skippable frame in front", skippable),
-        ("a window of gigabytes", window),
+        ("a skippable frame in front", [&skippable[..], &honest[..]].concat()),
+        ("a skippable frame behind", [&honest[..], &skippable[..]].concat()),
+        ("an empty frame behind", [&honest[..], &empty[..]].concat()),
+        ("a window of 8 MiB", with_window(13 << 3)),
+        ("a window a little above 4 MiB", with_window((12 << 3) + 1)),
+        ("the largest window", with_window(0xff)),
         ("magic alone", honest[..4].to_vec()),
         ("no zstd at all", noise(19, 500)),
     ];
@@ -296,8 +356,10 @@ fn bombs_are_refused() {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{case}: {error}");
         assert!(!matches!(error, ChunkError::NameMismatch { .. }), "{case} must fail before it is named");
     }
-    let error = single(1, mib, honest).unwrap().verify(&key(), &mut decompressor).unwrap_err();
-    assert!(matches!(error, ChunkError::NameMismatch { .. }), "the body itself is sound: {error}");
+    for sound in [honest, with_window(12 << 3)] {
+        let error = single(1, mib, sound).unwrap().verify(&key(), &mut decompressor).unwrap_err();
+        assert!(matches!(error, ChunkError::NameMismatch { .. }), "the body itself is sound: {error}");
+    }
     assert!(decompressor.unpack(Codec::Zstd, &bomb, 64 << 20).is_err(), "beyond every limit");
 }
 

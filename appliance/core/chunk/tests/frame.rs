@@ -147,6 +147,20 @@ fn rot_and_forgery_are_told_apart() {
 }
 
 #[test]
+fn a_payload_of_another_length_is_refused() {
+    let (sealer, frame) = small();
+    let opener = sealer.opener();
+    let longer = [frame.payload(), &[0]].concat();
+    for length in (0..frame.payload().len()).chain([longer.len()]) {
+        let mut payload = longer[..length].to_vec();
+        let error = opener.open(frame.header(), &payload, &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, ChunkError::Length { .. }), "{length}: {error}");
+        let error = opener.open_in_place(frame.header(), &mut payload).unwrap_err();
+        assert!(matches!(error, ChunkError::Length { .. }), "{length}: {error}");
+    }
+}
+
+#[test]
 fn a_key_fits_one_segment_of_one_pool_only() {
     let (sealer, frame) = small();
     let salt = *sealer.salt();
