@@ -3,7 +3,7 @@
 //! A compressed body is exactly one zstd frame that states its content size, has a window of at most
 //! [`WINDOW_LOG_MAX`] and is shorter than its plaintext. Decompression writes into a buffer of exactly the
 //! declared length, so a bomb is refused whatever it claims. What does not shrink by a thirty-second part is
-//! stored raw; whether it would is guessed from a few samples before the whole is tried.
+//! stored raw; whether it would is judged by samples before the whole is tried.
 
 use zstd::zstd_safe::{self, CParameter, DParameter};
 

@@ -235,6 +235,17 @@ fn retain_leaves_out_what_is_known() {
 }
 
 #[test]
+fn retain_of_everything_touches_nothing() {
+    let chunk = text(22, 200_000);
+    let (mut compressor, mut decompressor) = (Compressor::new(), Decompressor::new());
+    let mut builder = VerifiedBuilder::default();
+    builder.push(&key(), &chunk).unwrap();
+    let dense = builder.finish(&mut compressor, &mut decompressor, Level::new(9)).unwrap();
+    let same = dense.clone().retain(|_| true, Level::new(1), &mut compressor, &mut decompressor).unwrap();
+    assert_eq!(same, Some(dense), "still as level 9 left it");
+}
+
+#[test]
 fn a_wrong_name_is_found_at_its_place() {
     let chunks = [text(17, 9_000), noise(18, 9_000)];
     let whole = bundle(&[&chunks[0], &chunks[1]]);
@@ -273,6 +284,8 @@ fn lying_lengths_are_refused() {
         ("nothing", vec![], 0),
         ("body longer than said", head(1, 0, 1, 8, 8, &[(name, 8)]), 9),
         ("body shorter than said", head(1, 0, 1, 8, 8, &[(name, 8)]), 7),
+        ("zstd body longer than said", head(1, 1, 1, 100, 7, &[(name, 100)]), 8),
+        ("zstd body shorter than said", head(1, 1, 1, 100, 9, &[(name, 100)]), 8),
         ("raw body of another length", head(1, 0, 1, 8, 7, &[(name, 8)]), 7),
         ("zstd that does not shrink", head(1, 1, 1, 8, 8, &[(name, 8)]), 8),
         ("zstd of nothing", head(1, 1, 1, 8, 0, &[(name, 8)]), 0),
@@ -373,6 +386,8 @@ fn a_table_knows_its_places() {
     assert_eq!(&Table::decode(&bytes, 9).unwrap(), whole.table());
     assert!(Table::decode(&bytes, 10).is_err());
     assert!(Table::decode(&bytes[1..], 9).is_err());
+    bytes.push(0);
+    assert!(Table::decode(&bytes, 9).is_err(), "a byte behind the last entry");
 }
 
 proptest! {

@@ -259,6 +259,14 @@ fn headers_that_lie_are_refused() {
     for (case, kind) in cases {
         assert_eq!(kind, ErrorKind::Corrupt, "{case}");
     }
+    let packed = Packed { codec: Codec::Zstd, body: vec![0; 40] };
+    let mut header = sealer().seal_packed(FrameKind::Data, &packed, 100).unwrap().header().encode();
+    for (plain_length, sound) in [(sealed_max, true), (sealed_max + 1, false), (41, true), (40, false)] {
+        header[16..20].copy_from_slice(&number(plain_length));
+        let checksum = xxh3_64(&header[..56]);
+        header[56..].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(FrameHeader::parse(&header).is_ok(), sound, "{plain_length} bytes in 40 of zstd");
+    }
     for (place, value) in [(4, 0), (4, 2), (5, 0), (5, 6), (6, 2), (7, 1)] {
         assert_eq!(forged(place, &[value]), ErrorKind::Unsupported, "byte {place} = {value}");
     }
@@ -275,7 +283,7 @@ fn frames_are_found_between_rubbish() {
         let body = noise(6, length as usize);
         segment
             .extend_from_slice(sealer.seal(FrameKind::Data, b"", Codec::Raw, length, &body).unwrap().bytes());
-        segment.extend_from_slice(&noise(7, 128));
+        segment.extend_from_slice(&noise(7, 192));
     }
     let (mut found, mut start) = (Vec::new(), 0);
     while let Some((place, header)) = FrameHeader::find(&segment, start) {
