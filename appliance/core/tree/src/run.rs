@@ -92,6 +92,11 @@ impl Run {
         self.limits.underfull(self.level, self.slots.len(), self.length)
     }
 
+    /// Whether all entries together fill half a page or more.
+    pub(crate) const fn half_full(&self) -> bool {
+        !self.underfull() && self.length >= self.limits.length_max() / 2
+    }
+
     /// Whether more than one page is needed.
     pub(crate) fn overfull(&self) -> bool {
         self.length > self.limits.length_max() && self.cut_point(0, self.slots.len()).is_some()

@@ -1,5 +1,7 @@
 //! Random batches against a `BTreeMap`: every operation agrees, and the page lists of `apply` are exact.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::Name;

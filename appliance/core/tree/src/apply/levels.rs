@@ -127,9 +127,10 @@ impl<'a, S: PageSink> Levels<'a, S> {
         Ok(cursor)
     }
 
-    /// States that the content of the opened page is complete: a page ends here too, if enough waits for one.
+    /// States that the content of the opened page is complete: a page ends here too, if half of one waits. With less
+    /// it ends here only if the page that follows is passed on whole.
     pub(crate) fn close(&mut self, level: u8) -> Result<(), Error> {
-        if self.seal_below(level)? && !self.level(level).run.underfull() {
+        if self.seal_below(level)? && self.level(level).run.half_full() {
             self.cut(level)?;
         }
         Ok(())

@@ -106,7 +106,7 @@ where
             self.visit(below, level - 1, Some(cursor.key()))?;
         }
         self.visit(next, level - 1, upper)?;
-        self.levels.close(level)
+        self.close(level, upper)
     }
 
     fn visit_leaf(&mut self, child: &Child, page: Page, upper: Option<&[u8]>) -> Result<(), Error> {
@@ -122,7 +122,13 @@ where
             return Err(cursor.page().damaged(Damage::Order));
         }
         self.take_new(upper)?;
-        self.levels.close(0)
+        self.close(0, upper)
+    }
+
+    /// Ends a page where the opened one ended. At the end of the tree nothing follows that a page must be cut from,
+    /// and what waits there is cut last.
+    fn close(&mut self, level: u8, upper: Option<&[u8]>) -> Result<(), Error> {
+        if upper.is_some() { self.levels.close(level) } else { Ok(()) }
     }
 
     /// Takes the changes before the entry that `cursor` stands at.
