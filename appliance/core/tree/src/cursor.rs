@@ -4,13 +4,12 @@
 //! Every step checks what it passes: entries within the page, keys ascending, restart points where they belong.
 
 use std::cmp::Ordering;
-use std::ops::Range;
 
 use model::Name;
 use model::codec::{CodecError, Fields};
 
 use crate::error::{Damage, Error};
-use crate::page::{HEADER_LENGTH, Page, RESTART_INTERVAL};
+use crate::page::{Entry, HEADER_LENGTH, Page, RESTART_INTERVAL};
 
 /// A child as an interior page states it.
 #[derive(Clone, Debug)]
@@ -31,14 +30,15 @@ pub(crate) struct Cursor {
     next: usize,
     /// The current key, once `placed`.
     key: Vec<u8>,
-    payload: Range<usize>,
+    /// Where the current payload lies.
+    payload: (usize, usize),
     placed: bool,
 }
 
 impl Cursor {
     /// Stands before the first entry.
     pub(crate) const fn new(page: Page) -> Self {
-        Self { page, passed: 0, next: HEADER_LENGTH, key: Vec::new(), payload: 0..0, placed: false }
+        Self { page, passed: 0, next: HEADER_LENGTH, key: Vec::new(), payload: (0, 0), placed: false }
     }
 
     pub(crate) const fn page(&self) -> &Page {
@@ -52,7 +52,7 @@ impl Cursor {
 
     /// The value of the current entry, or the encoded child.
     pub(crate) fn payload(&self) -> &[u8] {
-        self.page.bytes().get(self.payload.clone()).unwrap_or_default()
+        self.page.part(self.payload.0, self.payload.1)
     }
 
     /// The child that the current entry of an interior page states.
@@ -81,23 +81,30 @@ impl Cursor {
             return if complete { Ok(false) } else { Err(CodecError::Trailing("last entry").into()) };
         }
         let entry = self.page.entry(self.next)?;
+        self.place(entry)?;
+        Ok(true)
+    }
+
+    /// Stands at the next entry, which is `entry`.
+    fn place(&mut self, entry: Entry) -> Result<(), Damage> {
+        let suffix = self.page.part(entry.suffix, entry.payload);
         if self.passed.is_multiple_of(RESTART_INTERVAL) {
             if entry.shared != 0 || self.page.restart(self.passed / RESTART_INTERVAL)? != self.next {
                 return Err(Damage::Restart);
             }
-            if self.placed && entry.suffix <= self.key.as_slice() {
+            if self.placed && suffix <= self.key.as_slice() {
                 return Err(Damage::Order);
             }
-        } else if !ascends(&self.key, entry.shared, entry.suffix) {
+        } else if !ascends(&self.key, entry.shared, suffix) {
             return Err(Damage::Order);
         }
         self.key.truncate(entry.shared);
-        self.key.extend_from_slice(entry.suffix);
-        self.payload = entry.end - entry.payload.len()..entry.end;
+        self.key.extend_from_slice(suffix);
+        self.payload = (entry.payload, entry.end);
         self.next = entry.end;
         self.passed += 1;
         self.placed = true;
-        Ok(true)
+        Ok(())
     }
 
     /// Goes to the last entry whose key is not greater than `target`; `false` if all are, then it stands before
@@ -123,10 +130,11 @@ impl Cursor {
         self.step()?;
         while !self.passed.is_multiple_of(RESTART_INTERVAL) && self.passed < self.page.count() {
             let entry = self.page.entry(self.next)?;
-            if compare_coded(&self.key, entry.shared, entry.suffix, target) == Ordering::Greater {
+            let suffix = self.page.part(entry.suffix, entry.payload);
+            if compare_coded(&self.key, entry.shared, suffix, target) == Ordering::Greater {
                 break;
             }
-            self.step()?;
+            self.place(entry)?;
         }
         Ok(true)
     }

@@ -89,10 +89,12 @@ pub enum Error {
         source: CodecError,
     },
     /// A root that no tree can have.
-    #[error("root of height {height} is impossible, the highest is {HEIGHT_MAX}")]
-    Height {
-        /// What the root says.
+    #[error("root of height {height} with {items} items is impossible, the highest is {HEIGHT_MAX}")]
+    Root {
+        /// The levels that the root states, or would need.
         height: u8,
+        /// The number of items that it states.
+        items: u64,
     },
     /// A key that is too long to be stored.
     #[error("key of change {position} has {length} bytes, the longest has {KEY_LENGTH_MAX}")]
@@ -125,7 +127,7 @@ impl Error {
         match self {
             Self::Read { kind, .. } | Self::Write { kind, .. } => *kind,
             Self::Page { damage: Damage::Version(_), .. } => ErrorKind::Unsupported,
-            Self::Page { .. } | Self::Item { .. } | Self::Height { .. } => ErrorKind::Corrupt,
+            Self::Page { .. } | Self::Item { .. } | Self::Root { .. } => ErrorKind::Corrupt,
             Self::Change { .. }
             | Self::KeyTooLong { .. }
             | Self::ValueTooLong { .. }

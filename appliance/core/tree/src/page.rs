@@ -34,15 +34,16 @@ pub(crate) struct Page {
     entries_end: usize,
 }
 
-/// An entry as it stands in a page.
-pub(crate) struct Entry<'a> {
+/// Where the parts of an entry lie in its page.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
     /// Bytes that the key has in common with the one before it.
     pub(crate) shared: usize,
-    /// The rest of the key.
-    pub(crate) suffix: &'a [u8],
-    /// The value, or the child.
-    pub(crate) payload: &'a [u8],
-    /// Where the next entry starts.
+    /// Where the rest of the key starts.
+    pub(crate) suffix: usize,
+    /// Where the rest of the key ends, and the value or child starts.
+    pub(crate) payload: usize,
+    /// Where the payload ends, and the next entry starts.
     pub(crate) end: usize,
 }
 
@@ -96,20 +97,35 @@ impl Page {
         Error::Page { name: self.name, damage }
     }
 
+    /// The bytes of a part of an entry of this page.
+    pub(crate) fn part(&self, from: usize, to: usize) -> &[u8] {
+        self.bytes.get(from..to).unwrap_or_default()
+    }
+
     /// The entry that starts at `offset`.
-    pub(crate) fn entry(&self, offset: usize) -> Result<Entry<'_>, Damage> {
+    pub(crate) fn entry(&self, offset: usize) -> Result<Entry, Damage> {
         const WHAT: &str = "entry";
         let rest = self.bytes.get(offset..self.entries_end).ok_or(CodecError::Short(WHAT))?;
-        let mut fields = Fields::new(rest);
-        let shared = fields.number32(WHAT)? as usize;
-        let suffix_length = fields.number32(WHAT)? as usize;
-        let payload_length = fields.number32(WHAT)? as usize;
+        let (lengths, suffix) = match *rest {
+            // Nearly always each length is below 128, and so a byte.
+            [a, b, c, ..] if (a | b | c) < 0x80 => ([a, b, c].map(usize::from), offset + 3),
+            _ => {
+                let mut fields = Fields::new(rest);
+                let mut length = || fields.number32(WHAT).map(|length| length as usize);
+                let lengths = [length()?, length()?, length()?];
+                (lengths, self.entries_end - fields.rest().len())
+            }
+        };
+        let [shared, suffix_length, payload_length] = lengths;
         if shared.saturating_add(suffix_length) > KEY_LENGTH_MAX || payload_length > VALUE_LENGTH_MAX {
             return Err(Damage::Length);
         }
-        let suffix = fields.bytes(suffix_length, WHAT)?;
-        let payload = fields.bytes(payload_length, WHAT)?;
-        Ok(Entry { shared, suffix, payload, end: self.entries_end - fields.rest().len() })
+        let payload = suffix + suffix_length;
+        let end = payload + payload_length;
+        if end > self.entries_end {
+            return Err(CodecError::Short(WHAT).into());
+        }
+        Ok(Entry { shared, suffix, payload, end })
     }
 
     /// Where restart point `index` stands; the first is the first entry.
@@ -122,7 +138,7 @@ impl Page {
     /// The whole key at restart point `index`.
     pub(crate) fn restart_key(&self, index: usize) -> Result<&[u8], Damage> {
         let entry = self.entry(self.restart(index)?)?;
-        if entry.shared == 0 { Ok(entry.suffix) } else { Err(Damage::Restart) }
+        if entry.shared == 0 { Ok(self.part(entry.suffix, entry.payload)) } else { Err(Damage::Restart) }
     }
 }
 

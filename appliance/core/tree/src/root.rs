@@ -41,7 +41,7 @@ impl Root {
             (Some(name), 1..=HEIGHT_MAX) if items > 0 => {
                 Ok(Self::new(Top { name, level: height - 1, items }))
             }
-            _ => Err(Error::Height { height }),
+            _ => Err(Error::Root { height, items }),
         }
     }
 

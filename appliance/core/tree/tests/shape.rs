@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+use std::sync::Arc;
+
 use model::item::{Extent, FileKind, Item, ItemKey, ItemRange};
 use model::{EntryName, ErrorKind, Name, ObjectId};
 use tree::memory::MemoryPages;
-use tree::{ByteStrings, Error, ItemTree, KEY_LENGTH_MAX, PageLimits, Root, Step, Tree, VALUE_LENGTH_MAX};
+use tree::{
+    ByteStrings, Error, ItemTree, KEY_LENGTH_MAX, PageLimits, PageSink, PageSource, Root, Step, Tree,
+    VALUE_LENGTH_MAX,
+};
 
 type Strings = Tree<ByteStrings>;
 
@@ -191,6 +196,54 @@ fn a_missing_page_is_an_error_that_keeps_its_cause() {
     let mut range = tree.range(&pages, &root, ..);
     assert!(matches!(range.next(), Some(Err(Error::Read { .. }))));
     assert!(range.next().is_none(), "a range ends after its first error");
+}
+
+/// Takes a limited number of pages.
+struct Bounded {
+    pages: MemoryPages,
+    writes_max: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no room for a page")]
+struct NoRoom;
+
+impl PageSource for Bounded {
+    type Error = NoRoom;
+
+    fn read(&self, name: &Name) -> Result<Arc<[u8]>, NoRoom> {
+        Ok(self.pages.read(name).unwrap())
+    }
+
+    fn kind(_: &NoRoom) -> ErrorKind {
+        ErrorKind::Full
+    }
+}
+
+impl PageSink for Bounded {
+    fn write(&mut self, bytes: Vec<u8>) -> Result<Name, NoRoom> {
+        if self.pages.writes() < self.writes_max { Ok(self.pages.write(bytes).unwrap()) } else { Err(NoRoom) }
+    }
+}
+
+#[test]
+fn a_sink_that_fails_leaves_the_old_tree() {
+    let tree = small();
+    let (pages, root) = numbers(tree, 10_000);
+    let report = tree.check(&pages, &root).unwrap();
+    let mut sink = Bounded { pages, writes_max: 0 };
+    let mut change = |room| {
+        sink.writes_max = sink.pages.writes() + room;
+        let applied = tree.apply(&mut sink, &root, [(number(50), Some(vec![1]))]);
+        assert_eq!(tree.check(&sink, &root).unwrap(), report);
+        applied
+    };
+    for room in 0..u64::from(root.height()) {
+        let error = change(room).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Full);
+        assert!(matches!(error, Error::Write { level, .. } if u64::from(level) == room), "{error}");
+    }
+    assert_eq!(change(u64::from(root.height())).unwrap().root.items(), 10_000);
 }
 
 #[test]

@@ -207,7 +207,7 @@ impl<'a, S: PageSink> Levels<'a, S> {
     fn emit(&mut self, level: u8, held: Held) -> Result<(), Error> {
         let child = self.write(level, held)?;
         if level + 1 >= HEIGHT_MAX {
-            return Err(Error::Height { height: level + 2 });
+            return Err(Error::Root { height: level + 2, items: child.items });
         }
         let mut payload = Vec::with_capacity(Name::LENGTH + 5);
         payload.extend_from_slice(&child.name.0);
