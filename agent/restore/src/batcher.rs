@@ -336,7 +336,7 @@ enum FileState {
 
 impl Visitor for Batcher<'_, '_> {
     fn enter(&mut self, _: &mut Place<'_, '_>, found: &DirectoryFound<'_>) -> Result<bool, RestoreError> {
-        let is_ours = self.job.resumes && !self.job.kept.contains(&found.object.0);
+        let is_ours = self.job.made(found.object);
         // What cannot be looked into is taken for absent; the writer will say why it cannot be made.
         let _ = self.local.enter(found.name, is_ours);
         let wanted = Wanted::new(&found.inode.attributes, Vec::new(), self.job.owners);

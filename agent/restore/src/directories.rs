@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use model::EntryName;
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 
 use crate::beneath;
 
@@ -69,8 +69,11 @@ impl Directories {
         let mut names = Vec::new();
         let mut at = id;
         let mut descriptor = loop {
-            let Some(Node { parent, name: Some(name) }) = self.nodes.get(at) else {
+            if at == 0 {
                 break Arc::clone(&self.root);
+            }
+            let Node { parent, name: Some(name) } = self.nodes.get(at).ok_or(Errno::NOENT)? else {
+                return Err(Errno::NOENT);
             };
             names.push(name);
             if let Some((_, open)) = self.open.iter().find(|(open, _)| open == parent) {
@@ -144,6 +147,6 @@ mod tests {
         assert!(directories.open(id).is_ok());
         assert_eq!(directories.path(id, None).len(), 100 * 201 - 1);
         directories.pop();
-        assert!(directories.open(id).is_err() || directories.find(id).is_none());
+        assert_eq!(directories.open(id).unwrap_err(), Errno::NOENT);
     }
 }

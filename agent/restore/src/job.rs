@@ -22,6 +22,8 @@ pub(crate) struct Job<'a> {
     pub(crate) resumes: bool,
     /// Some restore was broken off here, so there may be unfinished files of it.
     pub(crate) recovers: bool,
+    /// Its marker says which directories were there before.
+    pub(crate) knows_ours: bool,
     /// Objects of directories that were there before the restore first began.
     pub(crate) kept: BTreeSet<u64>,
     /// Files that are there and whose stored content cannot be had, with reasons.
@@ -32,6 +34,11 @@ impl<'a> Job<'a> {
     /// Whether what is in the way may be replaced.
     pub(crate) fn replaces(&self) -> bool {
         self.request.overwrite == Overwrite::Differing
+    }
+
+    /// Whether a directory that is there was made by a restore that was broken off.
+    pub(crate) fn made(&self, directory: ObjectId) -> bool {
+        self.knows_ours && !self.kept.contains(&directory.0)
     }
 
     pub(crate) fn check_stop(&self) -> Result<(), RestoreError> {

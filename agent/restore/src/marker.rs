@@ -24,6 +24,8 @@ use crate::request::{Overwrite, Request};
 pub(crate) const MARKER: &[u8] = b".keepfast-restore";
 const HEAD: &str = "keepfast-restore 1\n";
 const END: &str = "end\n";
+const ADD: &str = "add";
+const REPLACE: &str = "replace";
 /// Most bytes of a marker that are read.
 const LENGTH_MAX: u64 = 256 << 20;
 
@@ -31,8 +33,10 @@ const LENGTH_MAX: u64 = 256 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marker {
     pub(crate) point: PointKey,
-    /// A hash over what else must be equal for a restore to go on.
-    pub(crate) request: String,
+    /// Whether it may replace what differs.
+    pub(crate) replaces: bool,
+    /// A hash of the paths that were asked for.
+    pub(crate) paths: String,
     /// Objects of directories that were there before.
     pub(crate) kept: BTreeSet<u64>,
 }
@@ -52,28 +56,31 @@ impl Marker {
     /// The marker of a request, before it is known what is there.
     pub(crate) fn of(request: &Request<'_>) -> Self {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(match request.overwrite {
-            Overwrite::Refuse => b"refuse",
-            Overwrite::Differing => b"differ",
-        });
         for path in &request.paths {
             for name in path {
                 hasher.update(b"/").update(name.as_bytes());
             }
             hasher.update(b"\0");
         }
-        let request_hash = hasher.finalize().to_hex().to_string();
-        Self { point: request.point, request: request_hash, kept: BTreeSet::new() }
+        let paths = hasher.finalize().to_hex().to_string();
+        let replaces = request.overwrite == Overwrite::Differing;
+        Self { point: request.point, replaces, paths, kept: BTreeSet::new() }
     }
 
     /// Whether a restore that left this marker is gone on with by that request.
     pub(crate) fn is_of(&self, other: &Self) -> bool {
-        self.point == other.point && self.request == other.request
+        self.point == other.point && self.replaces == other.replaces && self.paths == other.paths
+    }
+
+    /// Whether both speak of the same directories: objects keep their numbers within a source.
+    pub(crate) fn is_comparable(&self, other: &Self) -> bool {
+        self.point.source == other.point.source && self.paths == other.paths
     }
 
     fn encode(&self) -> String {
         let PointKey { source, number } = self.point;
-        let mut text = format!("{HEAD}point {source} {number}\nrequest {}\n", self.request);
+        let verb = if self.replaces { REPLACE } else { ADD };
+        let mut text = format!("{HEAD}point {source} {number}\n{verb} {}\n", self.paths);
         for object in &self.kept {
             // Writing to a string does not fail.
             let _ = writeln!(text, "kept {object}");
@@ -93,9 +100,10 @@ impl Marker {
         let mut lines = lines.lines();
         let (source, number) = lines.next()?.strip_prefix("point ")?.split_once(' ')?;
         let point = PointKey { source: SourceId(source.parse().ok()?), number: number.parse().ok()? };
-        let request = lines.next()?.strip_prefix("request ")?.to_owned();
+        let (verb, paths) = lines.next()?.split_once(' ')?;
+        let replaces = [ADD, REPLACE].iter().position(|known| *known == verb)? == 1;
         let kept = lines.map(|line| line.strip_prefix("kept ")?.parse().ok()).collect::<Option<_>>()?;
-        Some(Self { point, request, kept })
+        Some(Self { point, replaces, paths: paths.to_owned(), kept })
     }
 }
 
@@ -155,7 +163,7 @@ mod tests {
 
     fn marker() -> Marker {
         let point = PointKey { source: SourceId(3), number: 17 };
-        Marker { point, request: "abc".to_owned(), kept: BTreeSet::from([1, 12]) }
+        Marker { point, replaces: true, paths: "abc".to_owned(), kept: BTreeSet::from([1, 12]) }
     }
 
     #[test]

@@ -125,7 +125,7 @@ pub(crate) fn is_length(stat: &Stat, length: u64) -> bool {
 impl Visitor for Planner<'_, '_> {
     fn enter(&mut self, place: &mut Place<'_, '_>, found: &DirectoryFound<'_>) -> Result<bool, RestoreError> {
         let path = place.path(found.name);
-        let is_ours = self.job.resumes && !self.job.kept.contains(&found.object.0);
+        let is_ours = self.job.made(found.object);
         let entered = self
             .local
             .enter(found.name, is_ours)

@@ -1,6 +1,6 @@
 //! A restore from its beginning to its end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -46,6 +46,7 @@ pub fn restore(
         owners: request.owners && rustix::process::geteuid().is_root(),
         resumes: left.as_ref().is_some_and(|left| left.is_of(&marker)),
         recovers: left.is_some(),
+        knows_ours: left.as_ref().is_some_and(|left| left.is_comparable(&marker)),
         kept: left.map(|left| left.kept).unwrap_or_default(),
         unknown: BTreeMap::new(),
     };
@@ -53,7 +54,7 @@ pub fn restore(
     let (files, bytes) = total(request, &plan)?;
     progress.total(files, bytes);
     job.unknown = plan.unknown;
-    if !job.recovers {
+    if !job.knows_ours {
         job.kept = plan.existing;
     }
     let marker = Marker { kept: job.kept.clone(), ..marker };
@@ -86,11 +87,7 @@ fn accept(request: &Request<'_>, marker: &Marker, found: Found) -> Result<Option
     match found {
         Found::Nothing | Found::Incomplete => Ok(None),
         Found::Marker(left) if left.is_of(marker) => Ok(Some(left)),
-        Found::Marker(left) if replaces => {
-            // Objects keep their numbers within a source, so what was there before is known from the older marker.
-            let is_comparable = left.point.source == marker.point.source;
-            Ok(Some(if is_comparable { left } else { Marker { kept: BTreeSet::new(), ..left } }))
-        }
+        Found::Marker(left) if replaces => Ok(Some(left)),
         Found::Marker(_) => Err(RestoreError::Unfinished { target: request.target.display().to_string() }),
         Found::Foreign if replaces => Ok(None),
         Found::Foreign => {

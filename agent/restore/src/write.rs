@@ -168,7 +168,7 @@ impl<'r, 'a> Writer<'r, 'a> {
             None
         };
         let (is_fresh, inherits) = made.unwrap_or_default();
-        let is_ours = is_fresh || (self.job.resumes && !self.job.kept.contains(&object.0));
+        let is_ours = is_fresh || self.job.made(object);
         let record = Record {
             object,
             is_fresh,
