@@ -239,6 +239,15 @@ impl Outgoing {
         Ok(Self { head, bulk, bulk_length })
     }
 
+    /// Makes it the question or the answer with this id.
+    pub fn set_id(&mut self, id: u32) {
+        self.head
+            .iter_mut()
+            .skip(2 * size_of::<u32>())
+            .zip(id.to_le_bytes())
+            .for_each(|(to, from)| *to = from);
+    }
+
     /// What it costs if it is a frame without answer.
     #[must_use]
     pub const fn cost(&self) -> u64 {

@@ -174,5 +174,8 @@ fn the_bytes_of_a_frame_are_as_documented() {
         1, 0, 0, 0, // kind and reserved
         0x82, 4, 0x82, 3, 4, // [4, [3, 4]]
     ];
+    let mut other = outgoing(0, &Request::Data { session: 3, number: 4 }, &[0xaa, 0xbb]);
+    other.set_id(258);
+    assert_eq!(other.to_vec(), found);
     assert_eq!(found, [&expected[..], &[0xaa, 0xbb]].concat());
 }
