@@ -1,1 +1,35 @@
-//! Segments, commits, the catalog and the key slots.
+//! The pool: segments, commits, the catalog and the key slots.
+//!
+//! The segments are the truth, append-only and sealed; a commit is a mark in them that names the lengths which it makes
+//! valid; the catalog is an index that can be thrown away. FORMAT.md fixes every byte and argues the order of writes.
+//! One writer, any number of readers; no threads, no clock and no files of its own.
+
+mod error;
+
+pub mod layout;
+
+pub mod header;
+pub mod keys;
+
+pub mod record;
+pub mod segment;
+
+mod backend;
+pub mod catalog;
+pub mod registry;
+
+mod pages;
+mod reader;
+mod replay;
+
+pub mod planted;
+
+mod pool;
+mod records;
+
+pub mod archive;
+
+pub use archive::{PoolArchive, Scope};
+pub use error::PoolError;
+pub use pool::{Options, Pool, Shared, World};
+pub use records::NewPoint;

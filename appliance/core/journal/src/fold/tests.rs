@@ -1,0 +1,224 @@
+//! The fold against a plain model of a filesystem: bytes, names and links.
+
+use std::collections::BTreeMap;
+
+use model::operation::Content;
+use proptest::prelude::*;
+use tree::memory::MemoryPages;
+
+use super::*;
+
+const CHUNK: u32 = 64;
+
+fn chunk(number: u8) -> model::Name {
+    model::Name([number; 32])
+}
+
+fn attributes(kind: FileKind) -> Attributes {
+    let (modified, changed) = (Time(1), Time(2));
+    Attributes {
+        kind,
+        mode: 0o644,
+        uid: 1,
+        gid: 2,
+        modified,
+        changed,
+        rdev: 0,
+        target: Vec::new(),
+        image: false,
+    }
+}
+
+fn name(text: &str) -> EntryName {
+    EntryName::new(text.as_bytes()).unwrap()
+}
+
+fn make(object: u64, text: &str, kind: FileKind) -> Operation {
+    let (directory, object) = (ObjectId::ROOT, ObjectId(object));
+    Operation::Make { directory, name: name(text), object, attributes: attributes(kind) }
+}
+
+/// Bytes as the model has them: chunk number and place in it, or nothing for a hole.
+type Bytes = Vec<Option<(u8, u32)>>;
+
+fn stored(pages: &MemoryPages, root: &Root, object: ObjectId) -> Bytes {
+    let range = ItemRange::extents(object);
+    let tree = ItemTree::default();
+    let mut bytes = Bytes::new();
+    for item in tree.range_bytes(pages, root, &range.start(), Some(&range.end())) {
+        let (key, item) = item.unwrap();
+        assert_eq!(key.part, ItemPart::Extent(bytes.len() as u64), "extents have no gap and no overlap");
+        match item {
+            Item::Extent(Extent::Hole { length }) => {
+                bytes.extend(vec![None; usize::try_from(length).unwrap()])
+            }
+            Item::Extent(Extent::Chunk { name, skip, length }) => {
+                bytes.extend((skip..skip + length).map(|at| Some((name.0[0], at))));
+            }
+            other => panic!("{other:?} among extents"),
+        }
+    }
+    bytes
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write { offset: u64, number: u8, skip: u32, length: u32 },
+    Hole { offset: u64, length: u64 },
+    Truncate(u64),
+    Flush,
+}
+
+fn changes() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        4 => (0u64..300, 1u8..255, 0..CHUNK - 1).prop_flat_map(|(offset, number, skip)| {
+            (1..=CHUNK - skip).prop_map(move |length| Change::Write { offset, number, skip, length })
+        }),
+        1 => (0u64..300, 1u64..100).prop_map(|(offset, length)| Change::Hole { offset, length }),
+        1 => (0u64..400).prop_map(Change::Truncate),
+        1 => Just(Change::Flush),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn content_is_what_was_written_last(all in proptest::collection::vec(changes(), 1..40)) {
+        let mut pages = MemoryPages::new();
+        let mut fold = Fold::new(Root::EMPTY);
+        let object = ObjectId(2);
+        fold.operation(&pages, &make(2, "file", FileKind::File)).unwrap();
+        let mut expected = Bytes::new();
+        for change in all {
+            let (offset, content, bytes): (u64, Content, Bytes) = match change {
+                Change::Flush => {
+                    fold.flush(&mut pages).unwrap();
+                    continue;
+                }
+                Change::Truncate(size) => {
+                    fold.operation(&pages, &Operation::Truncate { object, size }).unwrap();
+                    expected.resize(usize::try_from(size).unwrap(), None);
+                    continue;
+                }
+                Change::Write { offset, number, skip, length } => (
+                    offset,
+                    Content::Chunk { name: chunk(number), skip, length },
+                    (skip..skip + length).map(|at| Some((number, at))).collect(),
+                ),
+                Change::Hole { offset, length } => {
+                    (offset, Content::Hole { length }, vec![None; usize::try_from(length).unwrap()])
+                }
+            };
+            fold.operation(&pages, &Operation::Write { object, offset, content }).unwrap();
+            let (start, end) = (usize::try_from(offset).unwrap(), usize::try_from(offset).unwrap() + bytes.len());
+            if expected.len() < end {
+                expected.resize(end, None);
+            }
+            expected[start..end].copy_from_slice(&bytes);
+        }
+        let root = fold.flush(&mut pages).unwrap();
+        prop_assert_eq!(stored(&pages, &root, object), expected.clone());
+        let inode = ItemTree::default().get(&pages, &root, &ItemKey::inode(object)).unwrap();
+        let size = match inode { Some(Item::Inode(inode)) => inode.size, other => panic!("{other:?}") };
+        prop_assert_eq!(size, expected.len() as u64);
+    }
+}
+
+/// All items of a tree.
+fn dump(pages: &MemoryPages, root: &Root) -> BTreeMap<ItemKey, Item> {
+    ItemTree::default().range(pages, root, ..).map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_removed_directory_takes_everything_below_it_along() {
+    let mut pages = MemoryPages::new();
+    let mut fold = Fold::new(Root::EMPTY);
+    let empty = Fold::new(Root::EMPTY).flush(&mut pages).unwrap();
+    let empty = dump(&pages, &empty);
+    let inside = |object, text: &str, kind| Operation::Make {
+        directory: ObjectId(2),
+        name: name(text),
+        object: ObjectId(object),
+        attributes: attributes(kind),
+    };
+    let operations = [
+        make(2, "dir", FileKind::Directory),
+        inside(3, "file", FileKind::File),
+        inside(4, "sub", FileKind::Directory),
+        Operation::SetXattr { object: ObjectId(3), name: b"user.a".to_vec(), value: b"b".to_vec() },
+        Operation::Link { directory: ObjectId::ROOT, name: name("kept"), object: ObjectId(3) },
+    ];
+    for operation in &operations {
+        fold.operation(&pages, operation).unwrap();
+    }
+    fold.flush(&mut pages).unwrap();
+    fold.operation(&pages, &Operation::Remove { directory: ObjectId::ROOT, name: name("dir") }).unwrap();
+    let root = fold.flush(&mut pages).unwrap();
+    let left = dump(&pages, &root);
+    assert!(
+        !left.contains_key(&ItemKey::inode(ObjectId(2))) && !left.contains_key(&ItemKey::inode(ObjectId(4)))
+    );
+    assert!(matches!(left.get(&ItemKey::inode(ObjectId(3))), Some(Item::Inode(inode)) if inode.links == 1));
+    fold.operation(&pages, &Operation::Remove { directory: ObjectId::ROOT, name: name("kept") }).unwrap();
+    let root = fold.flush(&mut pages).unwrap();
+    assert_eq!(dump(&pages, &root), empty);
+}
+
+#[test]
+fn renames_replace_and_keep_what_is_below() {
+    let mut pages = MemoryPages::new();
+    let mut fold = Fold::new(Root::EMPTY);
+    for operation in [
+        make(2, "a", FileKind::Directory),
+        make(3, "b", FileKind::File),
+        Operation::Rename {
+            directory: ObjectId::ROOT,
+            name: name("a"),
+            to_directory: ObjectId::ROOT,
+            to_name: name("b"),
+        },
+    ] {
+        fold.operation(&pages, &operation).unwrap();
+    }
+    let root = fold.flush(&mut pages).unwrap();
+    let left = dump(&pages, &root);
+    assert!(!left.contains_key(&ItemKey::inode(ObjectId(3))));
+    let entry = left.get(&ItemKey::entry(ObjectId::ROOT, name("b")));
+    assert_eq!(entry, Some(&Item::Entry(ObjectId(2), FileKind::Directory)));
+}
+
+#[test]
+fn operations_that_do_not_fit_are_refused_and_change_nothing() {
+    let mut pages = MemoryPages::new();
+    let mut fold = Fold::new(Root::EMPTY);
+    fold.operation(&pages, &make(2, "file", FileKind::File)).unwrap();
+    let before = fold.flush(&mut pages).unwrap();
+    let write = |object, offset, content| Operation::Write { object: ObjectId(object), offset, content };
+    let link = Attributes { target: Vec::new(), ..attributes(FileKind::Symlink) };
+    let bad = [
+        make(2, "again", FileKind::File),
+        make(0, "zero", FileKind::File),
+        Operation::Make {
+            directory: ObjectId(2),
+            name: name("x"),
+            object: ObjectId(9),
+            attributes: attributes(FileKind::File),
+        },
+        Operation::Make { directory: ObjectId::ROOT, name: name("x"), object: ObjectId(9), attributes: link },
+        Operation::Link { directory: ObjectId::ROOT, name: name("x"), object: ObjectId::ROOT },
+        Operation::Remove { directory: ObjectId::ROOT, name: name("none") },
+        Operation::Truncate { object: ObjectId(2), size: u64::MAX },
+        Operation::Truncate { object: ObjectId(7), size: 1 },
+        write(2, u64::MAX, Content::Hole { length: 1 }),
+        write(2, 0, Content::Hole { length: 0 }),
+        write(2, 0, Content::Chunk { name: chunk(1), skip: u32::MAX, length: 1 }),
+        write(1, 0, Content::Hole { length: 1 }),
+        Operation::SetAttributes { object: ObjectId(2), attributes: attributes(FileKind::Directory) },
+        Operation::SetXattr { object: ObjectId(2), name: Vec::new(), value: Vec::new() },
+        Operation::SetXattr { object: ObjectId(2), name: b"user.x".to_vec(), value: vec![0; 65_537] },
+    ];
+    for operation in bad {
+        let error = fold.operation(&pages, &operation).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{operation:?}");
+    }
+    assert_eq!(fold.flush(&mut pages).unwrap(), before);
+}

@@ -1,0 +1,212 @@
+//! One backup, from its first operation to its point.
+//!
+//! It starts from the newest point of its source, or from nothing if the agent cannot show that it knows that point.
+//! Until it finishes nothing of it is history; if it breaks off, the chunks that were sent stay known.
+
+use std::sync::Arc;
+
+use model::item::Extent;
+use model::operation::Operation;
+use model::record::{Exception, Point, Source, Totals};
+use model::{ErrorKind, Name, SequenceNumber, Time};
+use pool::{NewPoint, Pool, PoolError, Shared};
+use thiserror::Error;
+use tree::Root;
+
+use crate::{Fold, FoldError};
+
+/// Changes that wait in memory before they become pages.
+const CHANGES_MAX: usize = 500_000;
+/// Most names of lacking chunks that are told.
+const LACKING_MAX: usize = 4096;
+
+/// A backup that cannot go on.
+#[derive(Debug, Error)]
+pub enum IngestError {
+    /// Operation numbers have a gap or repeat.
+    #[error("operation {expected} was expected, {found} came")]
+    Sequence {
+        /// The next number.
+        expected: SequenceNumber,
+        /// What came.
+        found: SequenceNumber,
+    },
+    /// An operation does not fit.
+    #[error("operation {sequence}")]
+    Operation {
+        /// Its number.
+        sequence: SequenceNumber,
+        /// Why.
+        #[source]
+        source: FoldError,
+    },
+    /// Another backup of the source was finished meanwhile.
+    #[error("another backup of this source was finished meanwhile; begin again")]
+    Overtaken,
+    /// The tree cannot be written.
+    #[error("write the tree of the point")]
+    Fold(#[from] FoldError),
+    /// The pool failed.
+    #[error("pool")]
+    Pool(#[from] PoolError),
+}
+
+impl IngestError {
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Sequence { .. } => ErrorKind::Refused,
+            Self::Overtaken => ErrorKind::Busy,
+            Self::Operation { source, .. } | Self::Fold(source) => source.kind(),
+            Self::Pool(error) => error.kind(),
+        }
+    }
+}
+
+impl From<IngestError> for model::archive::ArchiveError {
+    fn from(error: IngestError) -> Self {
+        Self::new(error.kind(), &error)
+    }
+}
+
+/// What became of a backup.
+#[derive(Debug)]
+pub enum Ingested {
+    /// Its point.
+    Point(Box<Point>),
+    /// Operations name chunks that are not here; nothing was made.
+    Lacking(Vec<Name>),
+}
+
+/// What the agent says at the end.
+#[derive(Clone, Debug, Default)]
+pub struct Closing {
+    /// The last operation.
+    pub last: SequenceNumber,
+    /// When it began to read.
+    pub started: Time,
+    /// When it was done.
+    pub finished: Time,
+    /// Its figures.
+    pub totals: Totals,
+    /// What is not as it should be.
+    pub exceptions: Vec<Exception>,
+    /// How many there were.
+    pub exceptions_count: u64,
+}
+
+/// One backup.
+pub struct Ingest {
+    shared: Arc<Shared>,
+    source: Source,
+    base: Option<u64>,
+    begun_at: SequenceNumber,
+    last: SequenceNumber,
+    matched: bool,
+    fold: Fold,
+    lacking: Vec<Name>,
+}
+
+impl Ingest {
+    /// Begins a backup of a source whose agent shows this continuity token.
+    pub fn begin(
+        shared: Arc<Shared>,
+        source: Source,
+        continuity: Option<&[u8]>,
+    ) -> Result<Self, IngestError> {
+        let newest = shared.registry().points_of(source.id).next_back().cloned();
+        let matched = newest.as_ref().is_some_and(|point| continuity == Some(point.continuity.as_slice()));
+        let root = match &newest {
+            Some(point) if matched => pool::archive::tree_root(point)?,
+            _ => Root::EMPTY,
+        };
+        let base = newest.as_ref().map(|point| point.number);
+        let last = newest.map_or(SequenceNumber(0), |point| point.sequence);
+        Ok(Self {
+            shared,
+            source,
+            base,
+            begun_at: last,
+            last,
+            matched,
+            fold: Fold::new(root),
+            lacking: Vec::new(),
+        })
+    }
+
+    /// The last operation before this backup.
+    #[must_use]
+    pub const fn sequence(&self) -> SequenceNumber {
+        self.begun_at
+    }
+
+    /// Whether it goes on from the newest point.
+    #[must_use]
+    pub const fn is_matched(&self) -> bool {
+        self.matched
+    }
+
+    /// Takes operations in, the first of which has the number `first`.
+    pub fn operations(&mut self, first: SequenceNumber, operations: &[Operation]) -> Result<(), IngestError> {
+        if first != self.last.next() {
+            return Err(IngestError::Sequence { expected: self.last.next(), found: first });
+        }
+        for operation in operations {
+            let sequence = self.last.next();
+            let wrong = |source| IngestError::Operation { sequence, source };
+            self.fold.operation(&*self.shared, operation).map_err(wrong)?;
+            self.check_chunk(operation)?;
+            self.last = sequence;
+        }
+        Ok(())
+    }
+
+    /// Whether changes should become pages before more come.
+    #[must_use]
+    pub fn wants_flush(&self) -> bool {
+        self.fold.len() >= CHANGES_MAX
+    }
+
+    /// Makes pages of what waits.
+    pub fn flush(&mut self, pool: &mut Pool) -> Result<(), IngestError> {
+        self.fold.flush(pool)?;
+        Ok(())
+    }
+
+    fn check_chunk(&mut self, operation: &Operation) -> Result<(), IngestError> {
+        let Operation::Write { content, .. } = operation else { return Ok(()) };
+        let Extent::Chunk { name, .. } = Extent::from(*content) else { return Ok(()) };
+        let known = self.shared.known(self.source.machine, &[name])?;
+        if known != [true] && self.lacking.len() < LACKING_MAX {
+            self.lacking.push(name);
+        }
+        Ok(())
+    }
+
+    /// Makes the point; durable when this returns.
+    pub fn finish(mut self, pool: &mut Pool, closing: Closing) -> Result<Ingested, IngestError> {
+        if closing.last != self.last {
+            return Err(IngestError::Sequence { expected: self.last, found: closing.last });
+        }
+        if !self.lacking.is_empty() {
+            return Ok(Ingested::Lacking(self.lacking));
+        }
+        let newest = self.shared.registry().points_of(self.source.id).next_back().map(|point| point.number);
+        if newest != self.base {
+            return Err(IngestError::Overtaken);
+        }
+        let root = self.fold.flush(pool)?;
+        let new = NewPoint {
+            source: self.source.id,
+            sequence: self.last,
+            started: closing.started,
+            finished: closing.finished,
+            root,
+            totals: closing.totals,
+            exceptions: closing.exceptions,
+            exceptions_count: closing.exceptions_count,
+        };
+        Ok(Ingested::Point(Box::new(pool.commit_point(new)?)))
+    }
+}

@@ -1,0 +1,252 @@
+//! The pool as an archive: what a reader may see, item by item and chunk by chunk.
+//!
+//! Every chunk is named anew from its plaintext before it is handed out, and handed out only to those who may read a
+//! machine that owns it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chunk::{FrameKind, NamingKey};
+use model::archive::{Archive, ArchiveError, Change, PointKey, SharedBytes};
+use model::item::{Item, ItemKey};
+use model::record::{Machine, Point, Source};
+use model::{ErrorKind, MachineId, Name, SourceId};
+use tree::{ItemTree, Root};
+
+use crate::PoolError;
+use crate::catalog::Place;
+use crate::pool::Shared;
+use crate::record::Record;
+use crate::registry::{open_record, point_key};
+
+/// Whose points a reader may see.
+#[derive(Clone, Debug)]
+pub enum Scope {
+    /// Everybody's.
+    All,
+    /// Those of these machines.
+    Machines(BTreeSet<MachineId>),
+}
+
+/// A pool, read within a scope.
+#[derive(Clone)]
+pub struct PoolArchive {
+    shared: Arc<Shared>,
+    scope: Scope,
+}
+
+/// The root of a point as the tree takes it.
+pub fn tree_root(point: &Point) -> Result<Root, PoolError> {
+    Root::from_parts(point.root.page, point.root.height, point.root.items).map_err(tree_error)
+}
+
+/// An error of the tree with its kind.
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
+pub fn tree_error(error: tree::Error) -> PoolError {
+    let archive = ArchiveError::new(error.kind(), &error);
+    PoolError::Tree(archive.message, archive.kind)
+}
+
+impl Shared {
+    /// A point with its exceptions left out.
+    pub fn point(&self, key: PointKey) -> Result<Arc<Point>, PoolError> {
+        let point = self.state().registry.points.get(&(key.source, key.number)).cloned();
+        point.ok_or_else(|| PoolError::Missing(format!("point {} of source {}", key.number, key.source)))
+    }
+
+    /// The machine of a source.
+    pub fn machine_of(&self, source: SourceId) -> Result<Machine, PoolError> {
+        let state = self.state();
+        let source = state.registry.sources.get(&source);
+        let machine = source.and_then(|s| state.registry.machines.get(&s.machine)).cloned();
+        machine.ok_or_else(|| PoolError::Missing("the source".into()))
+    }
+
+    /// Which chunks are in the pool and known to a machine.
+    pub fn known(&self, machine: MachineId, names: &[Name]) -> Result<Vec<bool>, PoolError> {
+        let state = self.state();
+        let known = |name: &Name| match state.chunk(name)? {
+            Some(place) => state.owns(machine, name, &place),
+            None => Ok(false),
+        };
+        names.iter().map(known).collect()
+    }
+
+    /// Whether a machine owns no chunk of its own sending.
+    #[must_use]
+    pub fn has_points(&self, machine: MachineId) -> bool {
+        let state = self.state();
+        let of_machine = |source: &SourceId| {
+            state.registry.sources.get(source).is_some_and(|source| source.machine == machine)
+        };
+        state.registry.points.keys().any(|(source, _)| of_machine(source))
+    }
+
+    fn place_for(&self, machine: MachineId, name: &Name) -> Result<Place, PoolError> {
+        let state = self.state();
+        let absent = PoolError::Absent { what: "chunk", name: *name };
+        let Some(place) = state.chunk(name)? else { return Err(absent) };
+        if state.owns(machine, name, &place)? { Ok(place) } else { Err(absent) }
+    }
+
+    /// The bytes of a chunk at its place, named anew.
+    pub(crate) fn chunk_at(
+        &self,
+        key: &NamingKey,
+        name: &Name,
+        place: &Place,
+    ) -> Result<SharedBytes, PoolError> {
+        let plaintext = self.frames.plaintext(place.frame, FrameKind::Data)?;
+        let start = place.start as usize;
+        let bytes = SharedBytes::new(plaintext, start..start + place.length as usize);
+        if bytes.len() == place.length as usize && key.name(&bytes) == *name {
+            return Ok(bytes);
+        }
+        let (segment, offset) = (place.frame.segment, place.frame.offset);
+        Err(PoolError::Name { what: "chunk", name: *name, segment, offset })
+    }
+}
+
+impl PoolArchive {
+    /// A view of the pool within a scope.
+    #[must_use]
+    pub const fn new(shared: Arc<Shared>, scope: Scope) -> Self {
+        Self { shared, scope }
+    }
+
+    fn sees(&self, machine: MachineId) -> bool {
+        match &self.scope {
+            Scope::All => true,
+            Scope::Machines(machines) => machines.contains(&machine),
+        }
+    }
+
+    /// A point that may be read, and its machine.
+    fn reach(&self, key: PointKey) -> Result<(Arc<Point>, Machine), PoolError> {
+        let point = self.shared.point(key)?;
+        let machine = self.shared.machine_of(key.source)?;
+        if self.sees(machine.id) {
+            Ok((point, machine))
+        } else {
+            Err(PoolError::Missing(format!("point {} of source {}", key.number, key.source)))
+        }
+    }
+
+    fn root(&self, key: PointKey) -> Result<Root, PoolError> {
+        tree_root(&self.reach(key)?.0)
+    }
+}
+
+fn tree_failed(error: tree::Error) -> ArchiveError {
+    tree_error(error).into()
+}
+
+impl Archive for PoolArchive {
+    fn machines(&self) -> Result<Vec<Machine>, ArchiveError> {
+        let state = self.shared.state();
+        Ok(state.registry.machines.values().filter(|m| self.sees(m.id)).cloned().collect())
+    }
+
+    fn sources(&self) -> Result<Vec<Source>, ArchiveError> {
+        let state = self.shared.state();
+        Ok(state.registry.sources.values().filter(|s| self.sees(s.machine)).cloned().collect())
+    }
+
+    fn points(&self, source: SourceId) -> Result<Vec<Point>, ArchiveError> {
+        let machine = self.shared.machine_of(source)?;
+        if !self.sees(machine.id) {
+            return Err(ArchiveError::missing("the source"));
+        }
+        let state = self.shared.state();
+        Ok(state.registry.points_of(source).map(|point| (**point).clone()).collect())
+    }
+
+    fn point(&self, key: PointKey) -> Result<Point, ArchiveError> {
+        self.reach(key)?;
+        let record_key = point_key(key.source, key.number);
+        let sealed = {
+            let state = self.shared.state();
+            let recent = state.recent.records.iter().rev().find(|(k, _)| *k == record_key);
+            match recent {
+                Some((_, value)) => value.clone(),
+                None => state.catalog()?.record(&record_key)?,
+            }
+        };
+        let sealed = sealed.ok_or_else(|| ArchiveError::missing("the record of the point"))?;
+        match open_record(&self.shared.keys, &record_key, &sealed)? {
+            Record::Point(point) => Ok(*point),
+            _ => {
+                Err(ArchiveError { kind: ErrorKind::Corrupt, message: "the record is not of a point".into() })
+            }
+        }
+    }
+
+    fn item(&self, point: PointKey, key: &ItemKey) -> Result<Option<Item>, ArchiveError> {
+        ItemTree::default().get(&*self.shared, &self.root(point)?, key).map_err(tree_failed)
+    }
+
+    fn items(
+        &self,
+        point: PointKey,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(ItemKey, Item)>, ArchiveError> {
+        let root = self.root(point)?;
+        let range = ItemTree::default().range_bytes(&*self.shared, &root, from, Some(to));
+        range.take(limit).collect::<Result<_, _>>().map_err(tree_failed)
+    }
+
+    fn item_at_or_before(
+        &self,
+        point: PointKey,
+        from: &[u8],
+        at: &[u8],
+    ) -> Result<Option<(ItemKey, Item)>, ArchiveError> {
+        let root = self.root(point)?;
+        let at = ItemKey::decode(at).map_err(PoolError::from)?;
+        let found = ItemTree::default().floor(&*self.shared, &root, &at).map_err(tree_failed)?;
+        Ok(found.filter(|(key, _)| key.encode().as_slice() >= from))
+    }
+
+    fn changes(
+        &self,
+        before: PointKey,
+        after: PointKey,
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Change>, ArchiveError> {
+        let (before, after) = (self.root(before)?, self.root(after)?);
+        let diff = ItemTree::default().diff(&*self.shared, &before, &after);
+        let behind = |change: &Result<tree::Change<ItemKey, Item>, tree::Error>| {
+            change.as_ref().map_or(true, |change| change.key.encode().as_slice() >= from)
+        };
+        let plain = |c: tree::Change<ItemKey, Item>| Change { key: c.key, before: c.before, after: c.after };
+        diff.filter(behind).take(limit).map(|c| c.map(plain).map_err(tree_failed)).collect()
+    }
+
+    fn chunks(
+        &self,
+        point: PointKey,
+        names: &[Name],
+    ) -> Result<Vec<Result<SharedBytes, ArchiveError>>, ArchiveError> {
+        let (_, machine) = self.reach(point)?;
+        let key = self.shared.keys.naming(machine.domain);
+        let read = |name: &Name| -> Result<SharedBytes, ArchiveError> {
+            let place = self.shared.place_for(machine.id, name)?;
+            Ok(self.shared.chunk_at(&key, name, &place)?)
+        };
+        Ok(names.iter().map(read).collect())
+    }
+
+    fn places(&self, point: PointKey, names: &[Name]) -> Result<Vec<u64>, ArchiveError> {
+        let (_, machine) = self.reach(point)?;
+        let number = |name: &Name| match self.shared.place_for(machine.id, name) {
+            // Offsets are multiples of 64 and segments are far below 2^38 bytes.
+            Ok(place) => Ok((place.frame.segment.0 << 32) | ((place.frame.offset >> 6) & 0xffff_ffff)),
+            Err(PoolError::Absent { .. }) => Ok(u64::MAX),
+            Err(error) => Err(error.into()),
+        };
+        names.iter().map(number).collect()
+    }
+}

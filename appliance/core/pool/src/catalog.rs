@@ -1,0 +1,327 @@
+//! The catalog: a redb database that says where chunks and pages are, and what machines, sources and points there are.
+//!
+//! It is derived: everything in it follows from the segments up to the commit in its mark, and it is brought up to
+//! date in large sorted batches. Names of files, machines and sources are in it only sealed. A catalog that cannot
+//! be read is set aside under another name and made anew from the segments.
+
+use std::sync::Arc;
+
+use medium::{Access, Disk};
+use minicbor::{Decode, Encode};
+use model::{CommitNumber, ErrorKind, MachineId, Name, SegmentNumber};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+
+use crate::PoolError;
+use crate::backend::CatalogFile;
+use crate::header::ignore_missing;
+use crate::layout::{CATALOG, CATALOG_NEW};
+use crate::segment::FramePlace;
+
+type PlaceTable = TableDefinition<'static, &'static [u8; 32], &'static [u8; PLACE_LENGTH]>;
+
+const CHUNKS: PlaceTable = TableDefinition::new("chunks");
+const PAGES: PlaceTable = TableDefinition::new("pages");
+const ADOPTED: TableDefinition<'_, &[u8; ADOPTED_LENGTH], ()> = TableDefinition::new("adopted");
+const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
+const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
+const MARK: &str = "mark";
+
+/// Bytes that redb may keep in memory.
+const CACHE_BYTES: usize = 128 << 20;
+const PLACE_LENGTH: usize = 8 + 8 + 4 + 4 + 4 + 4;
+const ADOPTED_LENGTH: usize = Name::LENGTH + 8;
+
+/// Where a chunk or page is, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its frame.
+    pub frame: FramePlace,
+    /// Where it starts in the plaintext of the frame.
+    pub start: u32,
+    /// Its bytes.
+    pub length: u32,
+    /// The machine that sent it first; 0 for pages.
+    pub owner: MachineId,
+}
+
+impl Place {
+    fn encode(&self) -> [u8; PLACE_LENGTH] {
+        let mut out = [0; PLACE_LENGTH];
+        let owner = u32::try_from(self.owner.0).unwrap_or(u32::MAX);
+        out[0..8].copy_from_slice(&self.frame.segment.0.to_le_bytes());
+        out[8..16].copy_from_slice(&self.frame.offset.to_le_bytes());
+        out[16..20].copy_from_slice(&self.frame.sealed_length.to_le_bytes());
+        out[20..24].copy_from_slice(&self.start.to_le_bytes());
+        out[24..28].copy_from_slice(&self.length.to_le_bytes());
+        out[28..32].copy_from_slice(&owner.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8; PLACE_LENGTH]) -> Self {
+        let long = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        let short = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        let frame = FramePlace { segment: SegmentNumber(long(0)), offset: long(8), sealed_length: short(16) };
+        Self { frame, start: short(20), length: short(24), owner: MachineId(u64::from(short(28))) }
+    }
+}
+
+/// How far the catalog has read the segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Mark {
+    /// The last commit in it.
+    #[n(0)]
+    pub commit: CommitNumber,
+    /// BLAKE3 of the body with the mark of that commit.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub hash: [u8; 32],
+    /// The meta segment that holds it.
+    #[n(2)]
+    pub segment: SegmentNumber,
+    /// The first byte behind it.
+    #[n(3)]
+    pub offset: u64,
+    /// Valid bytes of every segment, ascending by number.
+    #[n(4)]
+    pub lengths: Vec<(SegmentNumber, u64)>,
+    /// Bytes of all chunks.
+    #[n(5)]
+    pub chunk_bytes: u64,
+}
+
+/// A key of the catalog and the sealed record under it.
+pub type Stored = (Vec<u8>, Vec<u8>);
+/// A key of the catalog and what is to stand under it; nothing if it is to go.
+pub type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// What is to go into the catalog in one transaction.
+#[derive(Default)]
+pub struct Batch {
+    /// Chunks by name, sorted.
+    pub chunks: Vec<(Name, Place)>,
+    /// Pages by name, sorted.
+    pub pages: Vec<(Name, Place)>,
+    /// Further owners.
+    pub adopted: Vec<(Name, MachineId)>,
+    /// Sealed records by key; without a value they go.
+    pub records: Vec<Change>,
+}
+
+/// An open catalog.
+pub struct Catalog {
+    database: Database,
+}
+
+/// What became of the catalog when it was opened.
+pub enum Opening {
+    /// It was there.
+    Found(Catalog),
+    /// There was none.
+    Made(Catalog),
+    /// It could not be read; it is kept under this name.
+    SetAside(Catalog, String),
+}
+
+fn failed<E: Into<redb::Error>>(operation: &'static str) -> impl FnOnce(E) -> PoolError {
+    move |error| PoolError::catalog(operation)(error.into())
+}
+
+impl Catalog {
+    /// Opens the catalog; makes it if there is none, or none that can be read.
+    pub fn open(disk: &dyn Disk) -> Result<Opening, PoolError> {
+        match disk.open(CATALOG, Access::ReadWrite) {
+            Ok(file) => match Self::from_file(file).and_then(|c| c.mark().map(|_| c)) {
+                Ok(catalog) => Ok(Opening::Found(catalog)),
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    let name = Self::set_aside(disk)?;
+                    Ok(Opening::SetAside(Self::make(disk)?, name))
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) if error.kind() == ErrorKind::Missing => Ok(Opening::Made(Self::make(disk)?)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn from_file(file: Arc<dyn medium::File>) -> Result<Self, PoolError> {
+        let database = redb::Builder::new()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(CatalogFile(file))
+            .map_err(failed("open"))?;
+        Ok(Self { database })
+    }
+
+    /// Makes an empty catalog under another name first: a crash between the first writes of redb leaves a file that
+    /// nothing can open.
+    fn make(disk: &dyn Disk) -> Result<Self, PoolError> {
+        ignore_missing(disk.remove(CATALOG_NEW))?;
+        let file = disk.create(CATALOG_NEW)?;
+        let catalog = Self::from_file(Arc::clone(&file))?;
+        catalog.write(&Batch::default(), &Mark::default())?;
+        drop(catalog);
+        file.sync_data()?;
+        disk.rename(CATALOG_NEW, CATALOG)?;
+        disk.sync_directory("")?;
+        Self::from_file(disk.open(CATALOG, Access::ReadWrite)?)
+    }
+
+    /// Renames the catalog to a name that is free.
+    pub fn set_aside(disk: &dyn Disk) -> Result<String, PoolError> {
+        let taken = disk.list("")?;
+        let free = |n: &u32| !taken.contains(&format!("{CATALOG}.damaged-{n}"));
+        let number = (1..).find(free).unwrap_or(u32::MAX);
+        let name = format!("{CATALOG}.damaged-{number}");
+        disk.rename(CATALOG, &name)?;
+        disk.sync_directory("")?;
+        Ok(name)
+    }
+
+    /// How far it has read.
+    pub fn mark(&self) -> Result<Mark, PoolError> {
+        let read = self.database.begin_read().map_err(failed("read"))?;
+        let table = read.open_table(STATE).map_err(failed("read its mark"))?;
+        let value = table.get(MARK).map_err(failed("read its mark"))?;
+        let value = value.ok_or(PoolError::CatalogValue("its mark"))?;
+        minicbor::decode(value.value()).map_err(|_| PoolError::CatalogValue("its mark"))
+    }
+
+    /// Puts a batch in and moves the mark, in one transaction.
+    pub fn write(&self, batch: &Batch, mark: &Mark) -> Result<(), PoolError> {
+        let mut write = self.database.begin_write().map_err(failed("begin a transaction"))?;
+        write.set_two_phase_commit(true);
+        {
+            let mut chunks = write.open_table(CHUNKS).map_err(failed("open chunks"))?;
+            for (name, place) in &batch.chunks {
+                chunks.insert(&name.0, &place.encode()).map_err(failed("insert chunks"))?;
+            }
+            let mut pages = write.open_table(PAGES).map_err(failed("open pages"))?;
+            for (name, place) in &batch.pages {
+                pages.insert(&name.0, &place.encode()).map_err(failed("insert pages"))?;
+            }
+            let mut adopted = write.open_table(ADOPTED).map_err(failed("open owners"))?;
+            for (name, machine) in &batch.adopted {
+                adopted.insert(&adopted_key(name, *machine), ()).map_err(failed("insert owners"))?;
+            }
+            let mut records = write.open_table(RECORDS).map_err(failed("open records"))?;
+            for (key, value) in &batch.records {
+                match value {
+                    Some(value) => records.insert(key.as_slice(), value.as_slice()).map(drop),
+                    None => records.remove(key.as_slice()).map(drop),
+                }
+                .map_err(failed("insert records"))?;
+            }
+            let mut state = write.open_table(STATE).map_err(failed("open state"))?;
+            let mark = minicbor::to_vec(mark).map_err(|_| PoolError::CatalogValue("its mark"))?;
+            state.insert(MARK, mark.as_slice()).map_err(failed("insert its mark"))?;
+        }
+        write.commit().map_err(failed("commit"))
+    }
+
+    /// Where a chunk is.
+    pub fn chunk(&self, name: &Name) -> Result<Option<Place>, PoolError> {
+        let read = self.database.begin_read().map_err(failed("read"))?;
+        let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
+        let value = table.get(&name.0).map_err(failed("read chunks"))?;
+        Ok(value.map(|v| Place::decode(v.value())))
+    }
+
+    /// Where each of some chunks is, in one transaction.
+    pub fn chunks(&self, names: &[Name]) -> Result<Vec<Option<Place>>, PoolError> {
+        let read = self.database.begin_read().map_err(failed("read"))?;
+        let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
+        let place = |name: &Name| -> Result<Option<Place>, PoolError> {
+            let value = table.get(&name.0).map_err(failed("read chunks"))?;
+            Ok(value.map(|v| Place::decode(v.value())))
+        };
+        names.iter().map(place).collect()
+    }
+
+    /// Where a page is.
+    pub fn page(&self, name: &Name) -> Result<Option<Place>, PoolError> {
+        let read = self.database.begin_read().map_err(failed("read"))?;
+        let table = read.open_table(PAGES).map_err(failed("read pages"))?;
+        let value = table.get(&name.0).map_err(failed("read pages"))?;
+        Ok(value.map(|v| Place::decode(v.value())))
+    }
+
+    /// Whether a machine sent a chunk of which another machine's copy is kept.
+    pub fn is_adopted(&self, name: &Name, machine: MachineId) -> Result<bool, PoolError> {
+        let read = self.database.begin_read().map_err(failed("read"))?;
+        let table = read.open_table(ADOPTED).map_err(failed("read owners"))?;
+        Ok(table.get(&adopted_key(name, machine)).map_err(failed("read owners"))?.is_some())
+    }
+
+    /// Every sealed record with its key, in order.
+    pub fn records(&self) -> Result<Vec<Stored>, PoolError> {
+        let read = self.database.begin_read().map_err(failed("read"))?;
+        let table = read.open_table(RECORDS).map_err(failed("read records"))?;
+        let mut all = Vec::new();
+        for entry in table.iter().map_err(failed("read records"))? {
+            let (key, value) = entry.map_err(failed("read records"))?;
+            all.push((key.value().to_vec(), value.value().to_vec()));
+        }
+        Ok(all)
+    }
+
+    /// One sealed record.
+    pub fn record(&self, key: &[u8]) -> Result<Option<Vec<u8>>, PoolError> {
+        let read = self.database.begin_read().map_err(failed("read"))?;
+        let table = read.open_table(RECORDS).map_err(failed("read records"))?;
+        let value = table.get(key).map_err(failed("read records"))?;
+        Ok(value.map(|v| v.value().to_vec()))
+    }
+
+    /// How many chunks it knows.
+    pub fn chunk_count(&self) -> Result<u64, PoolError> {
+        let read = self.database.begin_read().map_err(failed("read"))?;
+        let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
+        table.len().map_err(failed("count chunks"))
+    }
+
+    /// All of it as plain values, to compare two catalogs. For tests and audits: it holds everything in memory.
+    pub fn dump(&self) -> Result<Dump, PoolError> {
+        let read = self.database.begin_read().map_err(failed("read"))?;
+        let places = |definition: PlaceTable| -> Result<Vec<(Name, Place)>, PoolError> {
+            let table = read.open_table(definition).map_err(failed("read"))?;
+            let mut all = Vec::new();
+            for entry in table.iter().map_err(failed("read"))? {
+                let (key, value) = entry.map_err(failed("read"))?;
+                all.push((Name(*key.value()), Place::decode(value.value())));
+            }
+            Ok(all)
+        };
+        let table = read.open_table(ADOPTED).map_err(failed("read owners"))?;
+        let mut adopted = Vec::new();
+        for entry in table.iter().map_err(failed("read owners"))? {
+            adopted.push(entry.map_err(failed("read owners"))?.0.value().to_vec());
+        }
+        Ok(Dump {
+            chunks: places(CHUNKS)?,
+            pages: places(PAGES)?,
+            adopted,
+            records: self.records()?,
+            mark: self.mark()?,
+        })
+    }
+}
+
+fn adopted_key(name: &Name, machine: MachineId) -> [u8; ADOPTED_LENGTH] {
+    let mut key = [0; ADOPTED_LENGTH];
+    key[..Name::LENGTH].copy_from_slice(&name.0);
+    key[Name::LENGTH..].copy_from_slice(&machine.0.to_be_bytes());
+    key
+}
+
+/// Everything that a catalog holds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Dump {
+    /// Chunks.
+    pub chunks: Vec<(Name, Place)>,
+    /// Pages.
+    pub pages: Vec<(Name, Place)>,
+    /// Keys of further owners.
+    pub adopted: Vec<Vec<u8>>,
+    /// Sealed records.
+    pub records: Vec<Stored>,
+    /// The mark.
+    pub mark: Mark,
+}

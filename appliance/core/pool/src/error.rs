@@ -1,0 +1,175 @@
+//! What can go wrong in a pool.
+
+use chunk::{ChunkError, FrameKind};
+use medium::DiskError;
+use model::codec::CodecError;
+use model::{CommitNumber, ErrorKind, Name, SegmentNumber};
+use thiserror::Error;
+
+/// A failed operation of the pool.
+#[derive(Debug, Error)]
+pub enum PoolError {
+    /// The drive failed, or is full.
+    #[error("the drive of the pool failed")]
+    Disk(#[from] DiskError),
+    /// Somebody else has the pool open.
+    #[error("the pool is in use by another process; stop it first, or ask it through its socket")]
+    InUse(#[source] DiskError),
+    /// There is no pool where one was expected.
+    #[error("there is no pool here: no readable copy of its header was found")]
+    NoPool,
+    /// There is a pool where a new one was to be made.
+    #[error("there is a pool here already; nothing was changed")]
+    Exists,
+    /// No copy of the header can be read, although there are some.
+    #[error(
+        "all copies of the pool's header are damaged; the recovery of one of them is needed, nothing was changed"
+    )]
+    HeaderDamaged,
+    /// The key, passphrase or recovery key opens no slot.
+    #[error("the {0} does not open this pool; nothing was changed")]
+    WrongKey(&'static str),
+    /// A passphrase cannot be turned into a key.
+    #[error("derive a key from the passphrase: {0}")]
+    Derive(String),
+    /// A format that this program does not know.
+    #[error("{what} has version {found}, this program knows {known}; use a newer keepfast")]
+    Version {
+        /// What it is.
+        what: &'static str,
+        /// Its version.
+        found: u16,
+        /// The newest version known.
+        known: u16,
+    },
+    /// A frame cannot be read as it was written.
+    #[error("frame at {offset} of segment {segment}")]
+    Frame {
+        /// In which segment.
+        segment: SegmentNumber,
+        /// At which byte.
+        offset: u64,
+        /// What is wrong with it.
+        #[source]
+        source: ChunkError,
+    },
+    /// A frame is not of the kind that its reference says.
+    #[error("frame at {offset} of segment {segment} is {found:?}")]
+    FrameKind {
+        /// In which segment.
+        segment: SegmentNumber,
+        /// At which byte.
+        offset: u64,
+        /// What it is.
+        found: FrameKind,
+    },
+    /// The header of a segment is not sound.
+    #[error("header of segment {segment}: {what}")]
+    SegmentHeader {
+        /// Which segment.
+        segment: SegmentNumber,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Sealing or compressing failed.
+    #[error("seal a frame")]
+    Seal(#[from] ChunkError),
+    /// A chunk or page does not have the name by which it is referenced.
+    #[error("{what} {name} at {offset} of segment {segment} does not have its name")]
+    Name {
+        /// Chunk or page.
+        what: &'static str,
+        /// Its name.
+        name: Name,
+        /// In which segment.
+        segment: SegmentNumber,
+        /// The offset of its frame.
+        offset: u64,
+    },
+    /// A chunk or page that something refers to is not in the pool.
+    #[error("{what} {name} is not in the pool")]
+    Absent {
+        /// Chunk or page.
+        what: &'static str,
+        /// Its name.
+        name: Name,
+    },
+    /// A record is not an encoding of one.
+    #[error("record of commit {commit}: {message}")]
+    Record {
+        /// In which commit, or the one after the last sound one.
+        commit: CommitNumber,
+        /// What is wrong.
+        message: String,
+    },
+    /// Stored item bytes are not what they should be.
+    #[error("item of a tree")]
+    Item(#[from] CodecError),
+    /// A tree cannot be read.
+    #[error("tree: {0}")]
+    Tree(String, ErrorKind),
+    /// redb failed.
+    #[error("catalog: {operation}")]
+    Catalog {
+        /// What was to be done.
+        operation: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// A value in the catalog is not what was written.
+    #[error("catalog: {0} is damaged")]
+    CatalogValue(&'static str),
+    /// An earlier write failed; what it left is unknown until the pool is opened again.
+    #[error("an earlier write to the pool failed, so it takes nothing more until it has been opened again")]
+    Failed,
+    /// A machine, source or point does not exist.
+    #[error("{0} does not exist")]
+    Missing(String),
+    /// The request cannot be done as asked.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl PoolError {
+    /// Wraps an error of redb with what was to be done.
+    pub(crate) fn catalog(operation: &'static str) -> impl FnOnce(redb::Error) -> Self {
+        move |source| Self::Catalog { operation, source: Box::new(source) }
+    }
+
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Disk(error) => error.kind(),
+            Self::InUse(_) => ErrorKind::Busy,
+            Self::NoPool | Self::Absent { .. } | Self::Missing(_) => ErrorKind::Missing,
+            Self::Exists | Self::WrongKey(_) | Self::Refused(_) | Self::Derive(_) => ErrorKind::Refused,
+            Self::Version { .. } => ErrorKind::Unsupported,
+            Self::Frame { source, .. } | Self::Seal(source) => source.kind(),
+            Self::Tree(_, kind) => *kind,
+            Self::Catalog { source, .. } => match **source {
+                redb::Error::Io(ref error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                    ErrorKind::Full
+                }
+                redb::Error::Io(_) | redb::Error::PreviousIo => ErrorKind::Io,
+                redb::Error::DatabaseAlreadyOpen => ErrorKind::Busy,
+                _ => ErrorKind::Corrupt,
+            },
+            Self::Failed => ErrorKind::Io,
+            Self::HeaderDamaged
+            | Self::FrameKind { .. }
+            | Self::SegmentHeader { .. }
+            | Self::Name { .. }
+            | Self::Record { .. }
+            | Self::Item(_)
+            | Self::CatalogValue(_) => ErrorKind::Corrupt,
+        }
+    }
+}
+
+impl From<PoolError> for model::archive::ArchiveError {
+    fn from(error: PoolError) -> Self {
+        Self::new(error.kind(), &error)
+    }
+}

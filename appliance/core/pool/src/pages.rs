@@ -1,0 +1,67 @@
+//! Pages of trees, read from the pool or written to it.
+
+use std::sync::Arc;
+
+use chunk::FrameKind;
+use model::{ErrorKind, Name};
+use tree::{PageSink, PageSource};
+
+use crate::PoolError;
+use crate::catalog::Place;
+use crate::pool::{Pool, Shared};
+
+impl Shared {
+    fn page_place(&self, name: &Name) -> Result<Option<Place>, PoolError> {
+        let state = self.state();
+        match state.recent.pages.get(name) {
+            Some(place) => Ok(Some(*place)),
+            None => state.catalog()?.page(name),
+        }
+    }
+
+    pub(crate) fn has_page(&self, name: &Name) -> Result<bool, PoolError> {
+        Ok(self.state().recent.staged.contains_key(name) || self.page_place(name)?.is_some())
+    }
+}
+
+impl PageSource for Shared {
+    type Error = PoolError;
+
+    fn read(&self, name: &Name) -> Result<Arc<[u8]>, PoolError> {
+        if let Some(bytes) = self.state().recent.staged.get(name) {
+            return Ok(Arc::clone(bytes));
+        }
+        let place = self.page_place(name)?.ok_or(PoolError::Absent { what: "page", name: *name })?;
+        let plaintext = self.frames.plaintext(place.frame, FrameKind::Pages)?;
+        let range = place.start as usize..place.start as usize + place.length as usize;
+        match plaintext.get(range) {
+            Some(bytes) if self.keys.page().name(bytes) == *name => Ok(bytes.into()),
+            _ => {
+                let (segment, offset) = (place.frame.segment, place.frame.offset);
+                Err(PoolError::Name { what: "page", name: *name, segment, offset })
+            }
+        }
+    }
+
+    fn kind(error: &PoolError) -> ErrorKind {
+        error.kind()
+    }
+}
+
+impl PageSource for Pool {
+    type Error = PoolError;
+
+    fn read(&self, name: &Name) -> Result<Arc<[u8]>, PoolError> {
+        self.shared().read(name)
+    }
+
+    fn kind(error: &PoolError) -> ErrorKind {
+        error.kind()
+    }
+}
+
+impl PageSink for Pool {
+    fn write(&mut self, bytes: Vec<u8>) -> Result<Name, PoolError> {
+        self.put_page(bytes)
+    }
+}

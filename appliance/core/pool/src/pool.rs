@@ -1,0 +1,628 @@
+//! The pool: one writer, any number of readers.
+//!
+//! The order of a commit: data, pages, indexes and records are written; all of it is synced, and so are the names of
+//! new segments; then the mark is written and synced. Only then does the commit count, and only then is it
+//! acknowledged. So a mark that can be read has everything before it on the drive.
+//!
+//! After a failed write or sync the pool takes nothing more until [`Pool::reopen`], which is the same code as opening.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use chunk::{
+    BundleLimits, Compressor, Decompressor, FrameKind, Level, NonceAudit, VerifiedBuilder, VerifiedBundle,
+};
+use medium::{Clock, Disk, Entropy, Lock};
+use model::{ErrorKind, MachineId, Name, SegmentNumber};
+use zeroize::Zeroizing;
+
+use crate::PoolError;
+use crate::catalog::{Batch, Catalog, Mark, Opening, Place};
+use crate::header::{Member, PoolHeader};
+use crate::keys::{PassphraseCost, PoolKeys, Unlock};
+use crate::layout::{CATALOG, LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits};
+use crate::planted::{Bug, Planted};
+use crate::reader::FrameReader;
+use crate::record::{CommitMark, FrameIndex, Record, RecordsBody, SegmentLength, encode_frame_index};
+use crate::registry::{Registry, open_record, sealed_record};
+use crate::replay::{Replayed, advance, replay};
+use crate::segment::{FramePlace, OpenSegment};
+
+/// Bytes of records or indexes that go into one frame.
+const BODY_BYTES: usize = 1 << 20;
+
+/// What a pool is opened with.
+#[derive(Clone)]
+pub struct World {
+    /// The drive.
+    pub disk: Arc<dyn Disk>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// What can be chosen for a pool.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// When segments are sealed.
+    pub limits: SegmentLimits,
+    /// The cost of new passphrase slots.
+    pub cost: PassphraseCost,
+    /// Entries that wait in memory before the catalog takes them; 0 stands for 400,000.
+    pub catalog_batch: usize,
+    /// Is told of every nonce.
+    pub audit: Option<Arc<dyn NonceAudit>>,
+    /// Faults on purpose; has none in a product.
+    pub planted: Planted,
+}
+
+/// What readers and the writer share.
+pub struct Shared {
+    pub(crate) world: World,
+    pub(crate) keys: Arc<PoolKeys>,
+    pub(crate) header: PoolHeader,
+    pub(crate) frames: FrameReader,
+    state: RwLock<State>,
+}
+
+/// What changes with commits.
+pub(crate) struct State {
+    pub(crate) catalog: Option<Catalog>,
+    pub(crate) registry: Registry,
+    pub(crate) recent: Recent,
+    pub(crate) mark: Mark,
+    pub(crate) damage: Vec<String>,
+}
+
+/// What the catalog does not have yet.
+#[derive(Default)]
+pub(crate) struct Recent {
+    pub(crate) chunks: HashMap<Name, Place>,
+    pub(crate) pages: HashMap<Name, Place>,
+    pub(crate) staged: HashMap<Name, Arc<[u8]>>,
+    pub(crate) adopted: HashSet<(Name, MachineId)>,
+    pub(crate) records: Vec<crate::catalog::Change>,
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The identity of the pool.
+    #[must_use]
+    pub const fn pool(&self) -> &[u8; 16] {
+        &self.header.pool
+    }
+
+    /// The keys of the pool.
+    #[must_use]
+    pub fn keys(&self) -> &PoolKeys {
+        &self.keys
+    }
+
+    /// The drive that the pool lies on.
+    #[must_use]
+    pub fn disk(&self) -> &dyn Disk {
+        &*self.world.disk
+    }
+
+    /// Everything that the catalog holds, to compare two of them.
+    pub fn dump(&self) -> Result<crate::catalog::Dump, PoolError> {
+        self.state().catalog()?.dump()
+    }
+
+    /// Damage that was found when the pool was opened, in words.
+    #[must_use]
+    pub fn damage(&self) -> Vec<String> {
+        self.state().damage.clone()
+    }
+
+    /// A copy of what the records say.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        self.state().registry.clone()
+    }
+}
+
+impl State {
+    pub(crate) fn catalog(&self) -> Result<&Catalog, PoolError> {
+        self.catalog.as_ref().ok_or(PoolError::Failed)
+    }
+
+    pub(crate) fn chunk(&self, name: &Name) -> Result<Option<Place>, PoolError> {
+        match self.recent.chunks.get(name) {
+            Some(place) => Ok(Some(*place)),
+            None => self.catalog()?.chunk(name),
+        }
+    }
+
+    /// Whether a machine may know that a chunk is here.
+    pub(crate) fn owns(&self, machine: MachineId, name: &Name, place: &Place) -> Result<bool, PoolError> {
+        Ok(place.owner == machine
+            || self.recent.adopted.contains(&(*name, machine))
+            || self.catalog()?.is_adopted(name, machine)?)
+    }
+
+    fn take(&mut self, keys: &PoolKeys, replayed: &Replayed) -> Result<(), PoolError> {
+        for index in &replayed.indexes {
+            for (name, place) in places(index) {
+                if self.chunk(&name)?.is_none() {
+                    self.mark.chunk_bytes += u64::from(place.length);
+                    self.recent.chunks.insert(name, place);
+                }
+            }
+        }
+        self.recent.pages.extend(replayed.pages.iter().copied());
+        for record in &replayed.records {
+            self.registry.apply(record);
+            self.recent.records.extend(sealed_record(keys, record)?);
+            if let Record::Adopted { machine, names } = record {
+                self.recent.adopted.extend(names.iter().map(|name| (*name, *machine)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves everything recent into the catalog.
+    fn flush(&mut self) -> Result<(), PoolError> {
+        let mut batch = Batch {
+            chunks: self.recent.chunks.iter().map(|(n, p)| (*n, *p)).collect(),
+            pages: self.recent.pages.iter().map(|(n, p)| (*n, *p)).collect(),
+            adopted: self.recent.adopted.iter().copied().collect(),
+            records: std::mem::take(&mut self.recent.records),
+        };
+        batch.chunks.sort_unstable_by_key(|(name, _)| *name);
+        batch.pages.sort_unstable_by_key(|(name, _)| *name);
+        batch.adopted.sort_unstable();
+        self.catalog()?.write(&batch, &self.mark)?;
+        self.recent = Recent::default();
+        Ok(())
+    }
+}
+
+/// Names and places of the chunks of a data frame.
+fn places(index: &FrameIndex) -> impl Iterator<Item = (Name, Place)> {
+    let (segment, offset, sealed_length) = (index.segment, index.offset, index.sealed_length);
+    let frame = FramePlace { segment, offset, sealed_length };
+    let mut start = 0u32;
+    index.entries.iter().map(move |entry| {
+        let place = Place { frame, start, length: entry.length, owner: index.owner };
+        start = start.saturating_add(entry.length);
+        (entry.name, place)
+    })
+}
+
+/// The writer of a pool.
+pub struct Pool {
+    shared: Arc<Shared>,
+    options: Options,
+    data: Option<OpenSegment>,
+    meta: Option<OpenSegment>,
+    closed: Vec<SegmentLength>,
+    names_dirty: bool,
+    next_segment: SegmentNumber,
+    indexes: Vec<FrameIndex>,
+    adopted: BTreeMap<MachineId, Vec<Name>>,
+    pages: VerifiedBuilder,
+    compressor: Compressor,
+    decompressor: Decompressor,
+    failed: bool,
+    _lock: Box<dyn Lock>,
+}
+
+impl Pool {
+    /// Makes a pool on an empty drive, opened by any of `unlocks`.
+    pub fn create(world: World, unlocks: &[Unlock], options: Options) -> Result<Self, PoolError> {
+        let lock = world.disk.lock(LOCK).map_err(in_use)?;
+        match PoolHeader::load(&*world.disk) {
+            Err(PoolError::NoPool) => {}
+            Ok(_) | Err(PoolError::HeaderDamaged) => return Err(PoolError::Exists),
+            Err(error) => return Err(error),
+        }
+        world.disk.make_directory(SEGMENTS)?;
+        world.disk.sync_directory("")?;
+        let mut master = Zeroizing::new([0; 32]);
+        let (mut pool, mut drive) = ([0; 16], [0; 16]);
+        world.entropy.fill(&mut *master);
+        world.entropy.fill(&mut pool);
+        world.entropy.fill(&mut drive);
+        let slot = |unlock: &Unlock| unlock.make_slot(&master, &pool, options.cost, &*world.entropy);
+        let header = PoolHeader {
+            version: PoolHeader::VERSION,
+            pool,
+            drive,
+            epoch: 1,
+            made: world.clock.now(),
+            members: vec![Member { drive }],
+            slots: unlocks.iter().map(slot).collect::<Result<_, _>>()?,
+        };
+        header.store(&*world.disk)?;
+        Self::start(world, header, &master, options, lock)
+    }
+
+    /// Opens a pool. A wrong key changes nothing.
+    pub fn open(world: World, unlock: &Unlock, options: Options) -> Result<Self, PoolError> {
+        let (header, _) = PoolHeader::load(&*world.disk)?;
+        let master = unlock.open(&header.slots, &header.pool)?;
+        let lock = world.disk.lock(LOCK).map_err(in_use)?;
+        let (header, bad) = PoolHeader::load(&*world.disk)?;
+        if !bad.is_empty() {
+            header.store(&*world.disk)?;
+        }
+        Self::start(world, header, &master, options, lock)
+    }
+
+    fn start(
+        world: World,
+        header: PoolHeader,
+        master: &crate::keys::Secret,
+        options: Options,
+        lock: Box<dyn Lock>,
+    ) -> Result<Self, PoolError> {
+        let keys = PoolKeys::new(master);
+        let frames = FrameReader::new(Arc::clone(&world.disk), Arc::clone(&keys), header.pool);
+        let state = State {
+            catalog: None,
+            registry: Registry::default(),
+            recent: Recent::default(),
+            mark: Mark::default(),
+            damage: Vec::new(),
+        };
+        let shared = Arc::new(Shared { world, keys, header, frames, state: RwLock::new(state) });
+        let mut pool = Self {
+            shared,
+            options,
+            data: None,
+            meta: None,
+            closed: Vec::new(),
+            names_dirty: false,
+            next_segment: SegmentNumber(1),
+            indexes: Vec::new(),
+            adopted: BTreeMap::new(),
+            pages: VerifiedBuilder::new(BundleLimits { plain_length: 256 << 10, ..BundleLimits::default() }),
+            compressor: Compressor::default(),
+            decompressor: Decompressor::default(),
+            failed: false,
+            _lock: lock,
+        };
+        pool.reopen()?;
+        Ok(pool)
+    }
+
+    /// Forgets everything that no commit covers and reads the drive again, as when opening.
+    pub fn reopen(&mut self) -> Result<(), PoolError> {
+        self.failed = true;
+        self.data = None;
+        self.meta = None;
+        self.closed.clear();
+        self.indexes.clear();
+        self.adopted.clear();
+        self.pages =
+            VerifiedBuilder::new(BundleLimits { plain_length: 256 << 10, ..BundleLimits::default() });
+        let last = load(&self.shared, self.batch_limit())?;
+        self.next_segment = last.next();
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Throws the catalog away and makes it anew from the segments.
+    pub fn rebuild_catalog(&mut self) -> Result<(), PoolError> {
+        self.shared.state_mut().catalog = None;
+        let disk = &self.shared.world.disk;
+        crate::header::ignore_missing(disk.remove(CATALOG))?;
+        disk.sync_directory("")?;
+        self.reopen()
+    }
+
+    /// What readers need.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Whether an earlier write failed.
+    #[must_use]
+    pub const fn is_failed(&self) -> bool {
+        self.failed
+    }
+
+    fn batch_limit(&self) -> usize {
+        if self.options.catalog_batch == 0 { 400_000 } else { self.options.catalog_batch }
+    }
+
+    /// Takes a bundle from a machine; chunks that are here already are left out. Durable with the next commit.
+    pub fn put_bundle(&mut self, machine: MachineId, bundle: VerifiedBundle) -> Result<(), PoolError> {
+        self.guard(|pool| {
+            let mut seen = HashSet::new();
+            let mut keep = Vec::with_capacity(bundle.table().entries().len());
+            {
+                let state = pool.shared.state();
+                for entry in bundle.table().entries() {
+                    let known = state.chunk(&entry.name)?;
+                    keep.push(known.is_none() && seen.insert(entry.name));
+                    if let Some(place) = known
+                        && !state.owns(machine, &entry.name, &place)?
+                    {
+                        pool.adopted.entry(machine).or_default().push(entry.name);
+                    }
+                }
+            }
+            let mut keep = keep.into_iter();
+            let level = Level::default();
+            let (compressor, decompressor) = (&mut pool.compressor, &mut pool.decompressor);
+            let keep = |_: &chunk::Entry| keep.next().unwrap_or(true);
+            let Some(bundle) = bundle.retain(keep, level, compressor, decompressor)? else { return Ok(()) };
+            let place = pool.open_segment(SegmentKind::Data)?.append_bundle(FrameKind::Data, &bundle)?;
+            let FramePlace { segment, offset, sealed_length } = place;
+            let entries = bundle.table().entries().to_vec();
+            let index = FrameIndex { segment, offset, sealed_length, owner: machine, entries };
+            let mut state = pool.shared.state_mut();
+            for (name, place) in places(&index) {
+                state.mark.chunk_bytes += u64::from(place.length);
+                state.recent.chunks.insert(name, place);
+            }
+            for name in pool.adopted.get(&machine).into_iter().flatten() {
+                state.recent.adopted.insert((*name, machine));
+            }
+            drop(state);
+            pool.indexes.push(index);
+            Ok(())
+        })
+    }
+
+    /// Takes a page of a tree; its name. Durable with the next commit.
+    pub fn put_page(&mut self, bytes: Vec<u8>) -> Result<Name, PoolError> {
+        self.guard(|pool| {
+            let name = pool.shared.keys.page().name(&bytes);
+            if pool.shared.has_page(&name)? {
+                return Ok(name);
+            }
+            if pool.pages.is_full() {
+                pool.write_pages()?;
+            }
+            let keys = Arc::clone(&pool.shared.keys);
+            pool.pages.push(keys.page(), &bytes)?;
+            pool.shared.state_mut().recent.staged.insert(name, bytes.into());
+            Ok(name)
+        })
+    }
+
+    /// Makes everything that was put durable, with these records. An empty commit writes nothing.
+    pub fn commit(&mut self, records: Vec<Record>) -> Result<(), PoolError> {
+        self.guard(|pool| {
+            let mut records = records;
+            for (machine, names) in std::mem::take(&mut pool.adopted) {
+                let adopted = names.chunks(8192).map(<[Name]>::to_vec);
+                records.extend(adopted.map(|names| Record::Adopted { machine, names }));
+            }
+            if records.is_empty() && pool.indexes.is_empty() && pool.pages.is_empty() {
+                return Ok(());
+            }
+            pool.write_pages()?;
+            pool.write_indexes()?;
+            pool.write_records(records)
+        })?;
+        if self.recent_entries() >= self.batch_limit() { self.flush_catalog() } else { Ok(()) }
+    }
+
+    /// Brings the catalog up to the last commit. Cheap when it is; called when nothing else is to be done.
+    pub fn flush_catalog(&mut self) -> Result<(), PoolError> {
+        // What no commit covers must not reach the catalog.
+        if !self.indexes.is_empty() || !self.pages.is_empty() || !self.adopted.is_empty() {
+            return Ok(());
+        }
+        self.guard(|pool| {
+            let mut state = pool.shared.state_mut();
+            let idle = state.recent.records.is_empty()
+                && state.recent.chunks.is_empty()
+                && state.recent.pages.is_empty();
+            if idle { Ok(()) } else { state.flush() }
+        })
+    }
+
+    fn recent_entries(&self) -> usize {
+        let state = self.shared.state();
+        state.recent.chunks.len() + state.recent.pages.len() + state.recent.records.len()
+    }
+
+    /// Runs a change; after an error nothing more is taken.
+    fn guard<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T, PoolError>) -> Result<T, PoolError> {
+        if self.failed {
+            return Err(PoolError::Failed);
+        }
+        let result = change(self);
+        if let Err(error) = &result {
+            self.failed = !(self.options.planted.has(Bug::RetrySync) && error.kind() == ErrorKind::Io);
+        }
+        result
+    }
+
+    /// The segment that frames of a kind go to, sealed and replaced when it is full.
+    fn open_segment(&mut self, kind: SegmentKind) -> Result<&mut OpenSegment, PoolError> {
+        let limits = self.options.limits;
+        let (slot, limit) = match kind {
+            SegmentKind::Data => (&mut self.data, limits.data_bytes),
+            SegmentKind::Meta => (&mut self.meta, limits.meta_bytes),
+        };
+        if let Some(full) = slot.take_if(|segment| segment.length() >= limit) {
+            self.closed.push(SegmentLength { segment: full.number(), length: full.length() });
+            full.seal()?;
+        }
+        if slot.is_none() {
+            let (number, shared) = (self.next_segment, &self.shared);
+            self.next_segment = number.next();
+            self.names_dirty = true;
+            let (pool, drive, after) = (shared.header.pool, shared.header.drive, shared.state().mark.commit);
+            let master = shared.keys.segment_master();
+            let audit = self.options.audit.as_ref();
+            let sealer = OpenSegment::sealer(master, &*shared.world.entropy, pool, number, audit);
+            let header = |sealer: &chunk::Sealer| {
+                let (salt, commitment) = (*sealer.salt(), *sealer.commitment());
+                SegmentHeader { kind, number, pool, drive, salt, commitment, after }
+            };
+            *slot = Some(OpenSegment::create(&*shared.world.disk, &header, sealer)?);
+        }
+        slot.as_mut().ok_or(PoolError::Failed)
+    }
+
+    fn write_pages(&mut self) -> Result<(), PoolError> {
+        if self.pages.is_empty() {
+            return Ok(());
+        }
+        let bundle = self.pages.finish(&mut self.compressor, &mut self.decompressor, Level::default())?;
+        let place = self.open_segment(SegmentKind::Meta)?.append_bundle(FrameKind::Pages, &bundle)?;
+        let mut state = self.shared.state_mut();
+        for (entry, range) in bundle.table().ranges() {
+            let start = u32::try_from(range.start).unwrap_or(u32::MAX);
+            let place = Place { frame: place, start, length: entry.length, owner: MachineId(0) };
+            state.recent.pages.insert(entry.name, place);
+            state.recent.staged.remove(&entry.name);
+        }
+        Ok(())
+    }
+
+    fn write_indexes(&mut self) -> Result<(), PoolError> {
+        let mut body = Vec::new();
+        let indexes = std::mem::take(&mut self.indexes);
+        for (at, index) in indexes.iter().enumerate() {
+            encode_frame_index(&mut body, index);
+            if body.len() >= BODY_BYTES || at + 1 == indexes.len() {
+                self.write_body(FrameKind::Index, &body)?;
+                body.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn write_body(&mut self, kind: FrameKind, body: &[u8]) -> Result<FramePlace, PoolError> {
+        let length =
+            u32::try_from(body.len()).map_err(|_| PoolError::Refused("a record is too long".into()))?;
+        let packed = self.compressor.pack_checked(body, Level::default(), &mut self.decompressor)?;
+        self.open_segment(SegmentKind::Meta)?.append_body(kind, packed.codec, length, &packed.body)
+    }
+
+    /// Writes records and the mark behind them; everything is durable after it.
+    fn write_records(&mut self, records: Vec<Record>) -> Result<(), PoolError> {
+        let mut replayed = Replayed::default();
+        let mut part = Vec::new();
+        let mut part_bytes = 0;
+        for record in records {
+            let size = minicbor::to_vec(&record).map_or(0, |bytes| bytes.len());
+            if part_bytes + size > BODY_BYTES && !part.is_empty() {
+                self.write_records_frame(std::mem::take(&mut part), None, &mut replayed)?;
+                part_bytes = 0;
+            }
+            part_bytes += size;
+            part.push(record);
+        }
+        self.sync_before_mark()?;
+        let (number, previous) = {
+            let state = self.shared.state();
+            (state.mark.commit.next(), state.mark.hash)
+        };
+        let mut lengths = std::mem::take(&mut self.closed);
+        let open = |s: &OpenSegment| SegmentLength { segment: s.number(), length: s.length() };
+        lengths.extend(self.data.as_ref().map(open));
+        let mark = CommitMark { number, previous, at: self.shared.world.clock.now(), lengths };
+        let (hash, place) = self.write_records_frame(part, Some(mark.clone()), &mut replayed)?;
+        let meta = self.meta.as_mut().ok_or(PoolError::Failed)?;
+        if !self.options.planted.has(Bug::AcknowledgeEarly) {
+            meta.sync()?;
+        }
+        let end = meta.length();
+        let mut state = self.shared.state_mut();
+        advance(&mut state.mark, &mark, hash, place.segment, end);
+        state.take(&self.shared.keys, &replayed)
+    }
+
+    fn write_records_frame(
+        &mut self,
+        records: Vec<Record>,
+        mark: Option<CommitMark>,
+        replayed: &mut Replayed,
+    ) -> Result<([u8; 32], FramePlace), PoolError> {
+        let body = RecordsBody { records, mark };
+        let bytes = minicbor::to_vec(&body).map_err(|e| PoolError::Refused(e.to_string()))?;
+        // The mark must not open a segment of its own: the name of that would not be durable.
+        let place = if body.mark.is_some() && self.meta.is_some() {
+            let length =
+                u32::try_from(bytes.len()).map_err(|_| PoolError::Refused("a record is too long".into()))?;
+            let packed = self.compressor.pack_checked(&bytes, Level::default(), &mut self.decompressor)?;
+            let meta = self.meta.as_mut().ok_or(PoolError::Failed)?;
+            meta.append_body(FrameKind::Records, packed.codec, length, &packed.body)?
+        } else {
+            self.write_body(FrameKind::Records, &bytes)?
+        };
+        replayed.records.extend(body.records);
+        Ok((*blake3::hash(&bytes).as_bytes(), place))
+    }
+
+    /// Everything that the mark will cover, and the names of the files that hold it.
+    fn sync_before_mark(&mut self) -> Result<(), PoolError> {
+        // Opens the meta segment if there is none, so that its name is synced here and not after the mark.
+        self.open_segment(SegmentKind::Meta)?;
+        let planted = self.options.planted;
+        if let Some(data) = &mut self.data
+            && !planted.has(Bug::SkipFileSync)
+        {
+            data.sync()?;
+        }
+        if let Some(meta) = &mut self.meta {
+            meta.sync()?;
+        }
+        if self.names_dirty {
+            if !planted.has(Bug::SkipDirectorySync) {
+                self.shared.world.disk.sync_directory(SEGMENTS)?;
+            }
+            self.names_dirty = false;
+        }
+        Ok(())
+    }
+}
+
+fn in_use(error: medium::DiskError) -> PoolError {
+    if error.kind() == ErrorKind::Busy { PoolError::InUse(error) } else { PoolError::Disk(error) }
+}
+
+/// Opens the catalog and brings everything up to the end of the segments; the last segment that exists.
+fn load(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber, PoolError> {
+    let mut state = shared.state_mut();
+    state.catalog = None;
+    state.recent = Recent::default();
+    state.damage.clear();
+    shared.frames.clear();
+    let disk = &*shared.world.disk;
+    let catalog = match Catalog::open(disk)? {
+        Opening::Found(catalog) | Opening::Made(catalog) => catalog,
+        Opening::SetAside(catalog, name) => {
+            state.damage.push(format!("the catalog was damaged; it is kept as {name} and was made anew"));
+            catalog
+        }
+    };
+    let mut mark = catalog.mark()?;
+    let mut registry = Registry::default();
+    for (key, value) in catalog.records()? {
+        registry.apply(&open_record(&shared.keys, &key, &value)?);
+    }
+    state.catalog = Some(catalog);
+    state.registry = registry;
+    state.mark = mark.clone();
+    let findings = replay(disk, &shared.frames, &mut mark, &mut |replayed, mark| {
+        state.take(&shared.keys, &replayed)?;
+        let chunk_bytes = state.mark.chunk_bytes;
+        state.mark = Mark { chunk_bytes, ..mark.clone() };
+        let waiting = state.recent.chunks.len() + state.recent.pages.len() + state.recent.records.len();
+        if waiting >= batch_limit { state.flush() } else { Ok(()) }
+    })?;
+    if !state.recent.records.is_empty() || !state.recent.chunks.is_empty() || !state.recent.pages.is_empty() {
+        state.flush()?;
+    }
+    state.damage.extend(findings.damage);
+    Ok(findings.last_segment)
+}

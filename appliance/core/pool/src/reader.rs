@@ -1,0 +1,202 @@
+//! Reading frames: files and openers of segments, and the frames that were opened last.
+//!
+//! Every frame is checked by its checksum and its seal before a byte of it is used; both caches are bounded.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chunk::{Decompressor, FRAME_HEADER_LENGTH, FrameKind, Opener, SealedFrame, Table, padded_length};
+use medium::{Access, Disk, File};
+use model::SegmentNumber;
+
+use crate::PoolError;
+use crate::keys::PoolKeys;
+use crate::layout::{SEGMENT_HEADER_LENGTH, SegmentHeader, segment_path};
+use crate::segment::FramePlace;
+
+/// Bytes of plaintext that the frame cache holds.
+const CACHE_BYTES_MAX: usize = 96 << 20;
+/// Segments whose files stay open.
+const SEGMENTS_MAX: usize = 512;
+
+/// A segment that frames can be read from.
+pub(crate) struct SegmentReader {
+    /// Its header.
+    pub(crate) header: SegmentHeader,
+    /// Its file.
+    pub(crate) file: Arc<dyn File>,
+    opener: Opener,
+}
+
+/// A frame that was read: its table, if it has one, and its plaintext.
+pub(crate) struct OpenedFrame {
+    /// What it holds.
+    pub(crate) kind: FrameKind,
+    /// Its chunks or pages; none for records and indexes.
+    pub(crate) table: Option<Table>,
+    /// The plaintext of all of them.
+    pub(crate) plaintext: Arc<Vec<u8>>,
+}
+
+impl SegmentReader {
+    /// Opens the file of a segment and reads its header.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        keys: &PoolKeys,
+        pool: &[u8; 16],
+        number: SegmentNumber,
+    ) -> Result<Self, PoolError> {
+        let file = disk.open(&segment_path(number), Access::Read)?;
+        let mut bytes = [0; SEGMENT_HEADER_LENGTH];
+        if file.length()? < bytes.len() as u64 {
+            return Err(PoolError::SegmentHeader { segment: number, what: "it is cut off" });
+        }
+        file.read_at(0, &mut bytes)?;
+        let header = SegmentHeader::decode(&bytes, number)?;
+        if &header.pool != pool {
+            return Err(PoolError::SegmentHeader { segment: number, what: "it is that of another pool" });
+        }
+        let opener = Opener::new(keys.segment_master(), &header.salt, header.identity(), &header.commitment)
+            .map_err(|source| PoolError::Frame { segment: number, offset: 0, source })?;
+        Ok(Self { header, file, opener })
+    }
+
+    /// Reads, checks, opens and unpacks the frame at a place.
+    pub(crate) fn read(
+        &self,
+        place: FramePlace,
+        decompressor: &mut Decompressor,
+    ) -> Result<OpenedFrame, PoolError> {
+        let mut bytes = vec![0; padded_length(place.sealed_length as usize)];
+        self.file.read_at(place.offset, &mut bytes)?;
+        self.open_bytes(place.offset, &mut bytes, decompressor)
+    }
+
+    /// Checks, opens and unpacks a frame that was read from `offset`.
+    pub(crate) fn open_bytes(
+        &self,
+        offset: u64,
+        bytes: &mut [u8],
+        decompressor: &mut Decompressor,
+    ) -> Result<OpenedFrame, PoolError> {
+        let segment = self.header.number;
+        let wrong = |source| PoolError::Frame { segment, offset, source };
+        let header = *SealedFrame::parse(bytes).map_err(wrong)?.header();
+        let end = FRAME_HEADER_LENGTH + header.sealed_length() as usize;
+        let payload = &mut bytes[FRAME_HEADER_LENGTH..end];
+        let opened = self.opener.open_in_place(&header, payload).map_err(wrong)?;
+        let table = match header.kind() {
+            FrameKind::Data | FrameKind::Pages => Some(opened.table().map_err(wrong)?),
+            _ => None,
+        };
+        let plaintext = Arc::new(opened.plaintext(decompressor).map_err(wrong)?.to_vec());
+        Ok(OpenedFrame { kind: header.kind(), table, plaintext })
+    }
+}
+
+/// A segment, and the offset of a frame in it.
+type FrameKey = (SegmentNumber, u64);
+
+/// Frames by place, the least recently used one dropped first.
+#[derive(Default)]
+struct FrameCache {
+    frames: HashMap<FrameKey, (u64, Arc<Vec<u8>>)>,
+    order: BTreeMap<u64, FrameKey>,
+    bytes: usize,
+    tick: u64,
+}
+
+impl FrameCache {
+    fn get(&mut self, key: FrameKey) -> Option<Arc<Vec<u8>>> {
+        let (used, plaintext) = self.frames.get_mut(&key)?;
+        self.tick += 1;
+        self.order.remove(used);
+        *used = self.tick;
+        self.order.insert(self.tick, key);
+        Some(Arc::clone(plaintext))
+    }
+
+    fn put(&mut self, key: FrameKey, plaintext: &Arc<Vec<u8>>) {
+        if self.frames.contains_key(&key) {
+            return;
+        }
+        self.tick += 1;
+        self.bytes += plaintext.len();
+        self.frames.insert(key, (self.tick, Arc::clone(plaintext)));
+        self.order.insert(self.tick, key);
+        while self.bytes > CACHE_BYTES_MAX
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            if let Some((_, dropped)) = self.frames.remove(&oldest) {
+                self.bytes -= dropped.len();
+            }
+        }
+    }
+}
+
+/// Reads frames of any segment of a pool.
+pub(crate) struct FrameReader {
+    disk: Arc<dyn Disk>,
+    keys: Arc<PoolKeys>,
+    pool: [u8; 16],
+    segments: Mutex<HashMap<SegmentNumber, Arc<SegmentReader>>>,
+    cache: Mutex<FrameCache>,
+    decompressors: Mutex<Vec<Decompressor>>,
+}
+
+impl FrameReader {
+    /// A reader with empty caches.
+    pub(crate) fn new(disk: Arc<dyn Disk>, keys: Arc<PoolKeys>, pool: [u8; 16]) -> Self {
+        let (segments, cache) = (Mutex::default(), Mutex::default());
+        Self { disk, keys, pool, segments, cache, decompressors: Mutex::default() }
+    }
+
+    /// The segment of a number, opened at most once.
+    pub(crate) fn segment(&self, number: SegmentNumber) -> Result<Arc<SegmentReader>, PoolError> {
+        let mut segments = lock(&self.segments);
+        if let Some(segment) = segments.get(&number) {
+            return Ok(Arc::clone(segment));
+        }
+        let segment = Arc::new(SegmentReader::open(&*self.disk, &self.keys, &self.pool, number)?);
+        if segments.len() >= SEGMENTS_MAX {
+            segments.clear();
+        }
+        segments.insert(number, Arc::clone(&segment));
+        Ok(segment)
+    }
+
+    /// The plaintext of the frame at a place, from the cache if it is there.
+    pub(crate) fn plaintext(&self, place: FramePlace, kind: FrameKind) -> Result<Arc<Vec<u8>>, PoolError> {
+        let key = (place.segment, place.offset);
+        if let Some(plaintext) = lock(&self.cache).get(key) {
+            return Ok(plaintext);
+        }
+        let frame = self.read(place)?;
+        if frame.kind != kind {
+            let FramePlace { segment, offset, .. } = place;
+            return Err(PoolError::FrameKind { segment, offset, found: frame.kind });
+        }
+        lock(&self.cache).put(key, &frame.plaintext);
+        Ok(frame.plaintext)
+    }
+
+    /// Reads the frame at a place from the drive.
+    pub(crate) fn read(&self, place: FramePlace) -> Result<OpenedFrame, PoolError> {
+        let segment = self.segment(place.segment)?;
+        let mut decompressor = lock(&self.decompressors).pop().unwrap_or_default();
+        let frame = segment.read(place, &mut decompressor);
+        lock(&self.decompressors).push(decompressor);
+        frame
+    }
+
+    /// Forgets everything that was read.
+    pub(crate) fn clear(&self) {
+        lock(&self.segments).clear();
+        *lock(&self.cache) = FrameCache::default();
+    }
+}
+
+/// A lock whose holder panicked still guards sound data here: every change under it is a single assignment.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

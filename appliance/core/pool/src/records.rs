@@ -1,0 +1,101 @@
+//! Adding machines, sources, settings and points.
+
+use model::record::{EXCEPTIONS_MAX, Exception, Label, Machine, Point, Source, Totals, TreeRoot};
+use model::{DomainId, MachineId, SequenceNumber, SourceId, Time};
+use tree::Root;
+
+use crate::PoolError;
+use crate::pool::Pool;
+use crate::record::Record;
+
+/// What a new point is made of.
+#[derive(Clone, Debug)]
+pub struct NewPoint {
+    /// Of which source.
+    pub source: SourceId,
+    /// The last operation that it holds.
+    pub sequence: SequenceNumber,
+    /// When the agent began to read.
+    pub started: Time,
+    /// When it was done.
+    pub finished: Time,
+    /// Its tree.
+    pub root: Root,
+    /// Its figures.
+    pub totals: Totals,
+    /// What is not as it should be.
+    pub exceptions: Vec<Exception>,
+    /// How many exceptions there were.
+    pub exceptions_count: u64,
+}
+
+impl Pool {
+    /// The machine of this name; made if there is none, with chunk names of its own if wanted.
+    pub fn add_machine(&mut self, label: &Label, own_domain: bool) -> Result<Machine, PoolError> {
+        let registry = self.shared().registry();
+        if let Some(machine) = registry.machine(label) {
+            return Ok(machine.clone());
+        }
+        let id = registry.next_machine();
+        let domain = if own_domain { DomainId(id.0) } else { DomainId(0) };
+        let added = self.shared().world.clock.now();
+        let machine = Machine { id, label: label.clone(), domain, added, agent: None };
+        self.commit(vec![Record::Machine(machine.clone())])?;
+        Ok(machine)
+    }
+
+    /// The source of this name; made if there is none.
+    pub fn add_source(&mut self, machine: MachineId, label: &Label) -> Result<Source, PoolError> {
+        let registry = self.shared().registry();
+        if let Some(source) = registry.source(machine, label) {
+            return Ok(source.clone());
+        }
+        if !registry.machines.contains_key(&machine) {
+            return Err(PoolError::Missing(format!("machine {machine}")));
+        }
+        let added = self.shared().world.clock.now();
+        let source = Source { id: registry.next_source(), machine, label: label.clone(), added };
+        self.commit(vec![Record::Source(source.clone())])?;
+        Ok(source)
+    }
+
+    /// Sets or removes a setting.
+    pub fn set_setting(&mut self, key: &str, value: Option<Vec<u8>>) -> Result<(), PoolError> {
+        self.commit(vec![Record::Setting { key: key.to_owned(), value }])
+    }
+
+    /// Makes a point; durable when this returns.
+    pub fn commit_point(&mut self, new: NewPoint) -> Result<Point, PoolError> {
+        let (number, id) = {
+            let state = self.shared().state();
+            let last = state.registry.points_of(new.source).next_back().map_or(0, |point| point.number);
+            let base = new.finished.folder_name();
+            let taken = |id: &str| state.registry.points_of(new.source).rev().any(|point| point.id == id);
+            let again = (2u64..).map(|n| format!("{base}-{n}"));
+            let id = std::iter::once(base.clone()).chain(again).find(|id| !taken(id));
+            (last + 1, id.unwrap_or(base))
+        };
+        let mut continuity = vec![0; 16];
+        self.shared().world.entropy.fill(&mut continuity);
+        let mut exceptions = new.exceptions;
+        exceptions.truncate(EXCEPTIONS_MAX);
+        let root = TreeRoot { page: new.root.name(), height: new.root.height(), items: new.root.items() };
+        let mut point = Point {
+            source: new.source,
+            number,
+            id,
+            sequence: new.sequence,
+            started: new.started,
+            finished: new.finished,
+            received: self.shared().world.clock.now(),
+            root,
+            totals: new.totals,
+            exceptions,
+            exceptions_count: new.exceptions_count,
+            continuity,
+        };
+        self.commit(vec![Record::Point(Box::new(point.clone()))])?;
+        point.exceptions = Vec::new();
+        Ok(point)
+    }
+}

@@ -1,0 +1,123 @@
+//! The records of a pool in memory: machines, sources, points and settings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::record::{Label, Machine, Point, Source};
+use model::{MachineId, SourceId};
+
+use crate::PoolError;
+use crate::catalog::Change;
+use crate::keys::PoolKeys;
+use crate::record::Record;
+
+/// What the records say, up to the last commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registry {
+    /// Machines.
+    pub machines: BTreeMap<MachineId, Machine>,
+    /// Sources.
+    pub sources: BTreeMap<SourceId, Source>,
+    /// Points without their exceptions, by source and number.
+    pub points: BTreeMap<(SourceId, u64), Arc<Point>>,
+    /// Settings.
+    pub settings: BTreeMap<String, Vec<u8>>,
+}
+
+impl Registry {
+    /// Takes a record in.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Machine(machine) => {
+                self.machines.insert(machine.id, machine.clone());
+            }
+            Record::Source(source) => {
+                self.sources.insert(source.id, source.clone());
+            }
+            Record::Point(point) => {
+                let mut point = (**point).clone();
+                point.exceptions = Vec::new();
+                self.points.insert((point.source, point.number), Arc::new(point));
+            }
+            Record::Setting { key, value: Some(value) } => {
+                self.settings.insert(key.clone(), value.clone());
+            }
+            Record::Setting { key, value: None } => {
+                self.settings.remove(key);
+            }
+            Record::Adopted { .. } => {}
+        }
+    }
+
+    /// A machine by its name.
+    #[must_use]
+    pub fn machine(&self, label: &Label) -> Option<&Machine> {
+        self.machines.values().find(|m| m.label == *label)
+    }
+
+    /// A source by its machine and name.
+    #[must_use]
+    pub fn source(&self, machine: MachineId, label: &Label) -> Option<&Source> {
+        self.sources.values().find(|s| s.machine == machine && s.label == *label)
+    }
+
+    /// The points of a source, oldest first.
+    pub fn points_of(&self, source: SourceId) -> impl DoubleEndedIterator<Item = &Arc<Point>> {
+        self.points.range((source, 0)..=(source, u64::MAX)).map(|(_, point)| point)
+    }
+
+    /// The number for the next machine.
+    #[must_use]
+    pub fn next_machine(&self) -> MachineId {
+        self.machines.last_key_value().map_or(MachineId(1), |(id, _)| id.next())
+    }
+
+    /// The number for the next source.
+    #[must_use]
+    pub fn next_source(&self) -> SourceId {
+        self.sources.last_key_value().map_or(SourceId(1), |(id, _)| id.next())
+    }
+}
+
+/// The key under which the catalog keeps a record; none for what has a table of its own.
+pub fn record_key(record: &Record) -> Option<Vec<u8>> {
+    let numbered = |kind: &[u8], numbers: &[u64]| {
+        let mut key = kind.to_vec();
+        numbers.iter().for_each(|n| key.extend_from_slice(&n.to_be_bytes()));
+        Some(key)
+    };
+    match record {
+        Record::Machine(machine) => numbered(b"machine/", &[machine.id.0]),
+        Record::Source(source) => numbered(b"source/", &[source.id.0]),
+        Record::Point(point) => Some(point_key(point.source, point.number)),
+        Record::Setting { key, .. } => Some([b"setting/", key.as_bytes()].concat()),
+        Record::Adopted { .. } => None,
+    }
+}
+
+/// The key of the record of a point.
+pub fn point_key(source: SourceId, number: u64) -> Vec<u8> {
+    [&b"point/"[..], &source.0.to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+/// The entry of the catalog for a record; without a value it goes.
+pub fn sealed_record(keys: &PoolKeys, record: &Record) -> Result<Option<Change>, PoolError> {
+    let Some(key) = record_key(record) else { return Ok(None) };
+    if matches!(record, Record::Setting { value: None, .. }) {
+        return Ok(Some((key, None)));
+    }
+    let bytes = minicbor::to_vec(record).map_err(|_| PoolError::CatalogValue("a record"))?;
+    let sealed = keys.seal_value(&key, &bytes);
+    Ok(Some((key, Some(sealed))))
+}
+
+/// Reads a record back.
+pub fn open_record(keys: &PoolKeys, key: &[u8], sealed: &[u8]) -> Result<Record, PoolError> {
+    let bytes = keys.open_value(key, sealed)?;
+    let record: Record = minicbor::decode(&bytes).map_err(|_| PoolError::CatalogValue("a record"))?;
+    if record_key(&record).as_deref() == Some(key) {
+        Ok(record)
+    } else {
+        Err(PoolError::CatalogValue("a record"))
+    }
+}

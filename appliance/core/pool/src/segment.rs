@@ -1,0 +1,196 @@
+//! Writing a segment: frames at its end, a footer when it is full, and nothing after that.
+//!
+//! A segment that was open when the pool was closed or lost its power stays as it is: it is never appended to. An
+//! error while writing leaves the segment in an unknown state, and the pool writes nothing more until it is reopened.
+
+use std::sync::Arc;
+
+use chunk::{Codec, Frame, FrameKind, FreshSalt, NonceAudit, Opener, Sealer, VerifiedBundle};
+use medium::{Disk, Entropy, File};
+use model::SegmentNumber;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::PoolError;
+use crate::layout::{SEGMENT_HEADER_LENGTH, SegmentHeader, segment_path};
+
+const FOOTER_MAGIC: [u8; 8] = *b"KFfooter";
+
+/// Bytes of one entry of a footer: offset, sealed length, kind, BLAKE3 of the sealed payload.
+pub const FOOTER_ENTRY_LENGTH: usize = 8 + 4 + 4 + 32;
+/// Bytes at the very end of a sealed segment: magic, offset of the footer, entries, xxh3 of all of the footer.
+pub const FOOTER_TAIL_LENGTH: usize = 8 + 8 + 8 + 8;
+
+/// Where a frame was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FramePlace {
+    /// In which segment.
+    pub segment: SegmentNumber,
+    /// At which byte of it.
+    pub offset: u64,
+    /// Bytes of its sealed payload.
+    pub sealed_length: u32,
+}
+
+/// A segment that frames are being appended to.
+pub struct OpenSegment {
+    number: SegmentNumber,
+    file: Arc<dyn File>,
+    sealer: Sealer,
+    length: u64,
+    dirty: bool,
+    footer: Vec<u8>,
+}
+
+impl OpenSegment {
+    /// Makes the file of a new segment and writes its header. The name is durable once the directory is synced.
+    pub fn create(
+        disk: &dyn Disk,
+        header: &dyn Fn(&Sealer) -> SegmentHeader,
+        sealer: Sealer,
+    ) -> Result<Self, PoolError> {
+        let header = header(&sealer);
+        let file = disk.create(&segment_path(header.number))?;
+        file.write_at(0, &header.encode())?;
+        let length = SEGMENT_HEADER_LENGTH as u64;
+        Ok(Self { number: header.number, file, sealer, length, dirty: true, footer: Vec::new() })
+    }
+
+    /// Draws the key of a new segment.
+    pub fn sealer(
+        master: &[u8; 32],
+        entropy: &dyn Entropy,
+        pool: [u8; 16],
+        segment: SegmentNumber,
+        audit: Option<&Arc<dyn NonceAudit>>,
+    ) -> Sealer {
+        let salt = FreshSalt::draw(&mut |bytes| entropy.fill(bytes));
+        let sealer = Sealer::new(master, salt, chunk::SegmentIdentity { pool, segment });
+        match audit {
+            Some(audit) => sealer.audited(Arc::clone(audit)),
+            None => sealer,
+        }
+    }
+
+    /// Its number.
+    pub const fn number(&self) -> SegmentNumber {
+        self.number
+    }
+
+    /// Bytes so far.
+    pub const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Opens the frames of this segment.
+    pub fn opener(&self) -> Opener {
+        self.sealer.opener()
+    }
+
+    /// The file, for reading what was just written.
+    pub fn file(&self) -> Arc<dyn File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Seals a bundle and appends it.
+    pub fn append_bundle(
+        &mut self,
+        kind: FrameKind,
+        bundle: &VerifiedBundle,
+    ) -> Result<FramePlace, PoolError> {
+        let frame = self.sealer.seal_bundle(kind, bundle)?;
+        self.append(frame)
+    }
+
+    /// Seals a body without a table and appends it.
+    pub fn append_body(
+        &mut self,
+        kind: FrameKind,
+        codec: Codec,
+        plain_length: u32,
+        body: &[u8],
+    ) -> Result<FramePlace, PoolError> {
+        let frame = self.sealer.seal(kind, &[], codec, plain_length, body)?;
+        self.append(frame)
+    }
+
+    fn append(&mut self, frame: Frame) -> Result<FramePlace, PoolError> {
+        let offset = self.length;
+        let sealed_length = frame.header().sealed_length();
+        self.footer.extend_from_slice(&offset.to_le_bytes());
+        self.footer.extend_from_slice(&sealed_length.to_le_bytes());
+        self.footer.extend_from_slice(&(frame.header().kind() as u32).to_le_bytes());
+        self.footer.extend_from_slice(blake3::hash(frame.payload()).as_bytes());
+        self.dirty = true;
+        self.file.write_at(offset, frame.bytes())?;
+        self.length += frame.bytes().len() as u64;
+        self.file.advise_written(offset..self.length);
+        Ok(FramePlace { segment: self.number, offset, sealed_length })
+    }
+
+    /// Makes everything so far durable.
+    pub fn sync(&mut self) -> Result<(), PoolError> {
+        if self.dirty {
+            self.file.sync_data()?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    /// Writes the footer and makes all durable; nothing can follow.
+    pub fn seal(mut self) -> Result<(), PoolError> {
+        let mut footer = std::mem::take(&mut self.footer);
+        let entries = (footer.len() / FOOTER_ENTRY_LENGTH) as u64;
+        footer.extend_from_slice(&FOOTER_MAGIC);
+        footer.extend_from_slice(&self.length.to_le_bytes());
+        footer.extend_from_slice(&entries.to_le_bytes());
+        footer.extend_from_slice(&xxh3_64(&footer).to_le_bytes());
+        self.file.write_at(self.length, &footer)?;
+        self.dirty = true;
+        self.sync()
+    }
+}
+
+/// One frame as a footer lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FooterEntry {
+    /// At which byte of the segment.
+    pub offset: u64,
+    /// Bytes of its sealed payload.
+    pub sealed_length: u32,
+    /// The code of its kind.
+    pub kind: u32,
+    /// BLAKE3 of its sealed payload.
+    pub hash: [u8; 32],
+}
+
+/// Reads the footer of a segment; none if it was never sealed or its footer is not sound.
+pub fn read_footer(file: &dyn File) -> Result<Option<Vec<FooterEntry>>, PoolError> {
+    let length = file.length()?;
+    let tail_length = FOOTER_TAIL_LENGTH as u64;
+    let Some(tail_at) = length.checked_sub(tail_length) else { return Ok(None) };
+    let mut tail = [0; FOOTER_TAIL_LENGTH];
+    file.read_at(tail_at, &mut tail)?;
+    let number =
+        |at: usize| tail.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8])));
+    let (offset, entries) = (number(8), number(16));
+    let expected = entries.checked_mul(FOOTER_ENTRY_LENGTH as u64).and_then(|l| l.checked_add(offset));
+    if !tail.starts_with(&FOOTER_MAGIC) || expected != Some(tail_at) {
+        return Ok(None);
+    }
+    let Ok(size) = usize::try_from(length - offset) else { return Ok(None) };
+    let mut footer = vec![0; size];
+    file.read_at(offset, &mut footer)?;
+    let (text, checksum) = footer.split_at(size - 8);
+    if xxh3_64(text).to_le_bytes() != checksum {
+        return Ok(None);
+    }
+    let entry = |bytes: &[u8]| {
+        Some(FooterEntry {
+            offset: u64::from_le_bytes(bytes.get(0..8)?.try_into().ok()?),
+            sealed_length: u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?),
+            kind: u32::from_le_bytes(bytes.get(12..16)?.try_into().ok()?),
+            hash: bytes.get(16..48)?.try_into().ok()?,
+        })
+    };
+    Ok(text[..text.len() - (FOOTER_TAIL_LENGTH - 8)].chunks_exact(FOOTER_ENTRY_LENGTH).map(entry).collect())
+}
