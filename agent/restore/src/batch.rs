@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use model::archive::{ArchiveError, SharedBytes};
-use model::item::FileKind;
+use model::item::{Attributes, FileKind};
 use model::{EntryName, ObjectId};
 
 use crate::attributes::{Wanted, Xattr};
@@ -30,7 +30,7 @@ pub(crate) enum Step {
     /// Makes or enters a directory; it gets the next number.
     Directory(Box<DirectoryStep>),
     /// Says the extended attributes of a directory.
-    DirectoryXattrs { directory: DirectoryId, xattrs: Vec<Xattr> },
+    DirectoryXattrs { directory: DirectoryId, xattrs: Deferred<Vec<Xattr>> },
     /// Writes a file or a part of it.
     File(FilePart),
     /// Takes note of a file that is there as it is stored.
@@ -120,8 +120,16 @@ pub(crate) struct Other {
     pub(crate) object: ObjectId,
     /// It has more names.
     pub(crate) is_linked: bool,
-    pub(crate) what: OtherKind,
+    pub(crate) what: Deferred<OtherKind>,
     pub(crate) wanted: Wanted,
+}
+
+/// Something that waits for the end of a restore: held if it is small, read again if it is not.
+pub(crate) enum Deferred<T> {
+    /// It is small.
+    Held(T),
+    /// The archive says it again, extended attributes among it.
+    Stored,
 }
 
 /// What is made after all files.
@@ -132,4 +140,14 @@ pub(crate) enum OtherKind {
     Special { kind: FileKind, rdev: u64 },
     /// A further name of a file.
     Link,
+}
+
+impl OtherKind {
+    /// What the attributes say; a kind that is none of these cannot be made.
+    pub(crate) fn of(attributes: Attributes) -> Self {
+        match attributes.kind {
+            FileKind::Symlink => Self::Symlink(attributes.target),
+            kind => Self::Special { kind, rdev: attributes.rdev },
+        }
+    }
 }

@@ -11,9 +11,10 @@ use crossbeam_channel::Sender;
 use model::item::{Attributes, Extent, FileKind};
 use model::{EntryName, ObjectId};
 
-use crate::attributes::Wanted;
+use crate::attributes::{Wanted, Xattr};
 use crate::batch::{
-    Action, Batch, DirectoryStep, FileHead, FilePart, Other, OtherKind, PartEnd, Piece, PieceSource, Step,
+    Action, Batch, Deferred, DirectoryStep, FileHead, FilePart, Other, OtherKind, PartEnd, Piece,
+    PieceSource, Step,
 };
 use crate::beneath::{self, temporary_name};
 use crate::compare::Comparer;
@@ -32,6 +33,8 @@ const PIECES_MAX: usize = 16_384;
 /// Fewest bytes of a batch, so that a chunk fits, and of a call.
 const BATCH_BYTES_MIN: usize = 2 << 20;
 const CALL_BYTES_MIN: usize = 1 << 20;
+/// Bytes of attributes and of the target of a link that are held until the end of a restore.
+const HELD_BYTES_MAX: usize = 512;
 /// Batches that are held at a time: filled, waiting, waiting, written.
 pub(crate) const BATCHES_MAX: usize = 4;
 
@@ -107,7 +110,7 @@ impl<'j, 'a> Batcher<'j, 'a> {
 
     fn push(&mut self, step: Step) -> Result<(), RestoreError> {
         self.steps.push(step);
-        if self.steps.len() >= STEPS_MAX { self.flush() } else { Ok(()) }
+        if self.steps.len() >= STEPS_MAX || self.bytes >= self.bytes_max { self.flush() } else { Ok(()) }
     }
 
     fn is_full(&self) -> bool {
@@ -285,7 +288,10 @@ impl<'j, 'a> Batcher<'j, 'a> {
         attributes: &Attributes,
     ) -> Result<Option<Wanted>, RestoreError> {
         match readable(place.items.xattrs(object))? {
-            Ok(xattrs) => Ok(Some(Wanted::new(attributes, xattrs, self.job.owners))),
+            Ok(xattrs) => {
+                self.bytes += xattr_bytes(&xattrs);
+                Ok(Some(Wanted::new(attributes, xattrs, self.job.owners)))
+            }
             Err(message) => {
                 let path = place.path(Some(name));
                 let message = format!("its extended attributes cannot be read: {message}");
@@ -301,8 +307,19 @@ impl<'j, 'a> Batcher<'j, 'a> {
         object: ObjectId,
         is_linked: bool,
         what: OtherKind,
-        wanted: Wanted,
+        mut wanted: Wanted,
     ) -> Result<(), RestoreError> {
+        let target = if let OtherKind::Symlink(target) = &what { target.len() } else { 0 };
+        let is_large = target + xattr_bytes(&wanted.xattrs) > HELD_BYTES_MAX;
+        // A further name is only a name.
+        let what = match what {
+            OtherKind::Link => Deferred::Held(what),
+            _ if is_large => Deferred::Stored,
+            _ => Deferred::Held(what),
+        };
+        if is_large {
+            wanted.xattrs = Vec::new();
+        }
         let directory = self.here();
         self.push(Step::Other(Box::new(Other { directory, name, object, is_linked, what, wanted })))
     }
@@ -321,6 +338,10 @@ impl<'j, 'a> Batcher<'j, 'a> {
         }
         Ok(())
     }
+}
+
+fn xattr_bytes(xattrs: &[Xattr]) -> usize {
+    xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len()).sum()
 }
 
 /// What the target has of a file.
@@ -359,6 +380,8 @@ impl Visitor for Batcher<'_, '_> {
                 let xattrs = Wanted::permitted(xattrs, self.job.owners);
                 if !xattrs.is_empty() {
                     let directory = self.here();
+                    let is_large = xattr_bytes(&xattrs) > HELD_BYTES_MAX;
+                    let xattrs = if is_large { Deferred::Stored } else { Deferred::Held(xattrs) };
                     self.push(Step::DirectoryXattrs { directory, xattrs })?;
                 }
             }
@@ -381,19 +404,16 @@ impl Visitor for Batcher<'_, '_> {
         }
         let ObjectFound { name, object, inode } = found;
         let Some(wanted) = self.wanted(place, &name, object, &inode.attributes)? else { return Ok(()) };
-        let Attributes { kind, rdev, target, .. } = inode.attributes;
+        let kind = inode.attributes.kind;
         let is_device = matches!(kind, FileKind::CharacterDevice | FileKind::BlockDevice);
         if is_device && !self.job.owners {
             let message = "a device is only made by root and with owners".to_owned();
             return self.push(Step::Problem { path: place.path(Some(&name)), message });
         }
-        let what = match kind {
-            FileKind::Symlink => OtherKind::Symlink(target),
-            _ => OtherKind::Special { kind, rdev },
-        };
         let is_linked = inode.links > 1;
         let is_known = is_linked && !self.linked.insert(object);
-        self.other(name, object, is_linked, if is_known { OtherKind::Link } else { what }, wanted)
+        let what = if is_known { OtherKind::Link } else { OtherKind::of(inode.attributes) };
+        self.other(name, object, is_linked, what, wanted)
     }
 
     fn problem(&mut self, path: Vec<u8>, message: String) -> Result<(), RestoreError> {

@@ -17,6 +17,8 @@ use crate::beneath;
 const OPEN_MAX: usize = 64;
 /// Bytes of one path given to the kernel; `PATH_MAX` is 4096 with the zero byte.
 const PATH_MAX: usize = 4000;
+/// Directories on the way to a deep one that are kept open: every so many.
+const STRIDE: usize = 64;
 
 /// Number of a directory; the target itself is 0.
 pub(crate) type DirectoryId = usize;
@@ -75,25 +77,29 @@ impl Directories {
             let Node { parent, name: Some(name) } = self.nodes.get(at).ok_or(Errno::NOENT)? else {
                 return Err(Errno::NOENT);
             };
-            names.push(name);
+            names.push((at, name));
             if let Some((_, open)) = self.open.iter().find(|(open, _)| open == parent) {
                 break Arc::clone(open);
             }
             at = *parent;
         };
         let mut path: Vec<u8> = Vec::new();
-        while let Some(name) = names.pop() {
+        let mut opened = Vec::new();
+        while let Some((at, name)) = names.pop() {
             if !path.is_empty() {
                 path.push(b'/');
             }
             path.extend_from_slice(name.as_bytes());
-            let next = names.last().map_or(0, |name| name.as_bytes().len());
-            if names.is_empty() || path.len() + 1 + next > PATH_MAX {
+            let next = names.last().map_or(0, |(_, name)| name.as_bytes().len());
+            if names.len().is_multiple_of(STRIDE) || path.len() + 1 + next > PATH_MAX {
                 descriptor = Arc::new(beneath::open_directory(&descriptor, &path)?);
+                opened.push((at, Arc::clone(&descriptor)));
                 path.clear();
             }
         }
-        self.keep(id, Arc::clone(&descriptor));
+        for (at, descriptor) in opened {
+            self.keep(at, descriptor);
+        }
         Ok(descriptor)
     }
 

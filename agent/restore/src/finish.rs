@@ -2,23 +2,27 @@
 
 use rustix::fs::{fstat, fsync, syncfs};
 
-use crate::attributes::{self, Now, Surplus};
-use crate::batch::{Other, OtherKind};
+use crate::attributes::{self, Now, Surplus, Wanted};
+use crate::batch::{Deferred, Other, OtherKind};
 use crate::directories::DirectoryId;
 use crate::error::RestoreError;
 use crate::failure::Failure;
+use crate::items::Items;
+use crate::job::Job;
 use crate::marker::Held;
 use crate::others::{FirstName, Making};
 use crate::remove;
 use crate::request::Outcome;
+use crate::walk::readable;
 use crate::write::Writer;
 
 impl Writer<'_, '_> {
     /// Does what comes after all files, and makes everything durable.
     pub(crate) fn finish(mut self, held: Held) -> Result<Outcome, RestoreError> {
+        let mut items = self.job.items();
         while let Some(other) = self.others.pop_front() {
             self.job.check_stop()?;
-            self.other(&other)?;
+            self.other(other, &mut items)?;
         }
         if self.job.request.delete_extra {
             self.sweep()?;
@@ -26,38 +30,38 @@ impl Writer<'_, '_> {
         // Directories were made before those in them, so backwards is deepest first; the target comes last.
         for id in (1..self.records.len()).rev() {
             self.job.check_stop()?;
-            self.set_attributes(id)?;
+            self.set_attributes(id, &mut items)?;
         }
-        self.sync(held)?;
+        self.sync(held, &mut items)?;
         Ok(self.outcome)
     }
 
-    fn other(&mut self, other: &Other) -> Result<(), RestoreError> {
-        match self.make_other(other) {
+    fn other(&mut self, mut other: Other, items: &mut Items<'_>) -> Result<(), RestoreError> {
+        let made = read_again(self.job, &mut other, items).and_then(|()| self.make_other(&other));
+        let Other { directory, name, object, is_linked, what, .. } = other;
+        let messages = match made {
             Ok(problems) => {
-                if matches!(other.what, OtherKind::Link) {
+                if matches!(what, Deferred::Held(OtherKind::Link)) {
                     self.link_is_there();
                 } else {
                     self.outcome.others += 1;
+                    if is_linked {
+                        self.first_names.insert(object, (directory, name.clone()));
+                    }
                 }
-                if other.is_linked && !matches!(other.what, OtherKind::Link) {
-                    self.first_names.insert(other.object, (other.directory, other.name.clone()));
-                }
-                for message in problems {
-                    self.problem(self.directories.path(other.directory, Some(&other.name)), message);
-                }
+                problems
             }
-            Err(failure) => {
-                let path = self.directories.path(other.directory, Some(&other.name));
-                let message = failure.at(&path)?;
-                self.problem(path, message);
-            }
+            Err(failure) => vec![failure.at(&self.directories.path(directory, Some(&name)))?],
+        };
+        for message in messages {
+            self.problem(self.directories.path(directory, Some(&name)), message);
         }
         Ok(())
     }
 
     fn make_other(&mut self, other: &Other) -> Result<Vec<String>, Failure> {
-        let is_link = matches!(other.what, OtherKind::Link);
+        let Deferred::Held(what) = &other.what else { return Ok(Vec::new()) };
+        let is_link = matches!(what, OtherKind::Link);
         let first = match self.first_names.get(&other.object) {
             Some((directory, name)) if is_link => Some((self.directories.open(*directory)?, name.clone())),
             None if is_link => return Err(Failure::Path("its first name was not restored".to_owned())),
@@ -68,7 +72,7 @@ impl Writer<'_, '_> {
             directory: &directory,
             name: other.name.as_bytes(),
             object: other.object,
-            what: &other.what,
+            what,
             wanted: &other.wanted,
             first: first.as_ref().map(|(directory, name)| FirstName { directory, name: name.as_bytes() }),
         };
@@ -105,17 +109,25 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    fn set_attributes(&mut self, id: DirectoryId) -> Result<(), RestoreError> {
-        let Some(record) = self.records.get(id) else { return Ok(()) };
+    fn set_attributes(&mut self, id: DirectoryId, items: &mut Items<'_>) -> Result<(), RestoreError> {
+        let Some(record) = self.records.get_mut(id) else { return Ok(()) };
         if !record.is_set || record.is_lost {
             return Ok(());
         }
+        if record.has_stored_xattrs {
+            match readable(items.xattrs(record.object))? {
+                Ok(xattrs) => record.wanted.xattrs = Wanted::permitted(xattrs, self.job.owners),
+                Err(message) => self.problem(self.directories.path(id, None), message),
+            }
+        }
+        let Some(record) = self.records.get_mut(id) else { return Ok(()) };
         let has_foreign = record.inherits || self.job.replaces();
         let surplus = if has_foreign { Surplus::Remove } else { Surplus::Keep };
         let set = self.directories.open(id).and_then(|directory| {
             let now = Now::from(&fstat(&directory)?);
             Ok(attributes::apply(&directory, now, &record.wanted, surplus))
         });
+        record.wanted.xattrs = Vec::new();
         let path = self.directories.path(id, None);
         let problems = match set {
             Ok(problems) => problems,
@@ -128,7 +140,7 @@ impl Writer<'_, '_> {
     }
 
     /// Data first, then the end of the marker, then the attributes of the target: whoever finds no marker finds all.
-    fn sync(&mut self, held: Held) -> Result<(), RestoreError> {
+    fn sync(&mut self, held: Held, items: &mut Items<'_>) -> Result<(), RestoreError> {
         let failed = |error| RestoreError::target("sync", b".", error);
         let root = self.directories.open(0).map_err(failed)?;
         for filesystem in self.filesystems.values() {
@@ -136,7 +148,20 @@ impl Writer<'_, '_> {
         }
         syncfs(&root).map_err(failed)?;
         held.remove(&root).map_err(|error| RestoreError::target("remove", b".keepfast-restore", error))?;
-        self.set_attributes(0)?;
+        self.set_attributes(0, items)?;
         fsync(&root).map_err(failed)
     }
+}
+
+/// Reads what was too large to hold.
+fn read_again(job: &Job<'_>, other: &mut Other, items: &mut Items<'_>) -> Result<(), Failure> {
+    if matches!(other.what, Deferred::Held(_)) {
+        return Ok(());
+    }
+    let stored = items.inode(other.object).and_then(|inode| Ok((inode, items.xattrs(other.object)?)));
+    let (inode, xattrs) = readable(stored)?.map_err(Failure::Path)?;
+    let inode = inode.ok_or_else(|| Failure::Path("it is not in the point any more".to_owned()))?;
+    other.wanted.xattrs = Wanted::permitted(xattrs, job.owners);
+    other.what = Deferred::Held(OtherKind::of(inode.attributes));
+    Ok(())
 }

@@ -29,6 +29,7 @@ mod directories;
 mod error;
 mod failure;
 mod fetch;
+mod fill;
 mod finish;
 mod items;
 mod job;

@@ -7,6 +7,8 @@ use model::{EntryName, Name};
 
 /// Most problems that an outcome lists; the rest is counted.
 pub(crate) const PROBLEMS_MAX: usize = 10_000;
+/// Most bytes of listed problems: a path can be half a megabyte long.
+pub(crate) const PROBLEM_BYTES_MAX: usize = 16 << 20;
 
 /// Names bytes as the agent of the source did.
 pub type Naming<'a> = &'a (dyn Fn(&[u8]) -> Name + Sync);
@@ -80,7 +82,7 @@ pub struct Outcome {
     pub bytes_written: u64,
     /// Bytes of content that were there already.
     pub bytes_unchanged: u64,
-    /// What is not as it is stored, at most 10,000.
+    /// What is not as it is stored, at most 10,000 and 16 MiB.
     pub problems: Vec<Problem>,
     /// How many problems there were.
     pub problems_count: u64,

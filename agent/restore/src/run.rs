@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, OFlags, unlinkat};
 use crate::batcher::{BATCHES_MAX, Batcher};
 use crate::error::RestoreError;
 use crate::fetch;
+use crate::fill::{self, BUNDLES_MAX};
 use crate::job::Job;
 use crate::local::Local;
 use crate::marker::{self, Found, Held, MARKER, Marker};
@@ -23,6 +24,9 @@ use crate::request::{Outcome, Overwrite, Progress, Request};
 use crate::selection::Selection;
 use crate::walk::Walk;
 use crate::write::Writer;
+
+/// Most threads that fill small files.
+const FILLERS_MAX: usize = 2;
 
 /// Writes a point, or parts of it, below a directory.
 ///
@@ -113,18 +117,25 @@ fn total(request: &Request<'_>, plan: &Plan) -> Result<(u64, u64), RestoreError>
 fn run(job: &Job<'_>, local: Local, writer: &mut Writer<'_, '_>) -> Result<(), RestoreError> {
     let (batch_sender, batches) = crossbeam_channel::bounded(BATCHES_MAX - 2);
     let (group_sender, groups) = crossbeam_channel::unbounded();
+    let (bundle_sender, bundles) = crossbeam_channel::bounded(BUNDLES_MAX);
+    let (filled_sender, filled) = crossbeam_channel::unbounded();
     let has_ended = AtomicBool::new(false);
     let is_over = || has_ended.load(Ordering::Relaxed) || job.stop.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
         for _ in 0..job.request.workers.max(1) {
             scope.spawn(|| fetch::work(job, &groups, &is_over));
         }
+        for _ in 0..job.request.workers.clamp(1, FILLERS_MAX) {
+            let (bundles, filled) = (bundles.clone(), filled_sender.clone());
+            scope.spawn(move || fill::work(&bundles, &filled));
+        }
+        drop((bundles, filled_sender));
         let walk = scope.spawn(move || {
             let mut batcher = Batcher::new(job, local, batch_sender, group_sender);
             Walk::new(job).run(&mut batcher)?;
             batcher.finish()
         });
-        let written = writer.write(batches);
+        let written = writer.write(batches, bundle_sender, filled);
         has_ended.store(true, Ordering::Relaxed);
         let walked = walk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written.and(walked)

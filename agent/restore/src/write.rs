@@ -1,31 +1,33 @@
 //! The writer: one thread that makes directories and files in the order in which the walk came to them.
 //!
-//! A directory that this run made is nobody's else: its mode is 0700 until the end, and small files get their own
-//! names at once, in four system calls. Everywhere else files grow under temporary names. A failure at one path is
+//! A directory that this run made is nobody else's: its mode is 0700 until the end, and small files get their own
+//! names at once, in four system calls, three of which other threads make. Everywhere else files grow under temporary
+//! names. A failure at one path is
 //! noted and the rest goes on; a failure that every other path would meet ends the restore.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use model::{EntryName, ObjectId};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, mkdirat, unlinkat};
 use rustix::io::Errno;
 
-use crate::attributes::{self, Now, Surplus, Wanted, Xattr};
+use crate::attributes::{self, Now, Surplus, Wanted};
 use crate::batch::{
-    Action, Batch, DirectoryStep, Fetched, FileHead, FilePart, Other, PartEnd, Piece, PieceSource, Step,
+    Action, Batch, Deferred, DirectoryStep, Fetched, FileHead, FilePart, Other, PartEnd, Step,
 };
 use crate::beneath::{self, file_type};
 use crate::directories::{Directories, DirectoryId};
 use crate::error::RestoreError;
 use crate::failure::Failure;
+use crate::fill::{BatchContent, Bundle, EmptyFile, Filled};
 use crate::job::Job;
 use crate::remove;
-use crate::request::{Outcome, PROBLEMS_MAX, Problem, Progress};
+use crate::request::{Outcome, PROBLEM_BYTES_MAX, PROBLEMS_MAX, Problem, Progress};
 use crate::stream::{Stream, bytes_of};
 
 /// Filesystems below the target that are synced at the end.
@@ -44,6 +46,8 @@ pub(crate) struct Record {
     pub(crate) is_wanted: bool,
     /// New entries get an access control list from it.
     pub(crate) inherits: bool,
+    /// Its extended attributes are many and read again.
+    pub(crate) has_stored_xattrs: bool,
     /// Whose a new file in it is; learnt from the first one.
     owner: Option<(u32, u32)>,
     pub(crate) wanted: Wanted,
@@ -59,7 +63,10 @@ pub(crate) struct Writer<'r, 'a> {
     /// Where an object with more names has its first one.
     pub(crate) first_names: HashMap<ObjectId, (DirectoryId, EntryName)>,
     stream: Option<Stream>,
+    /// Files of the current batch that were made and are to be filled.
+    bundle: Bundle,
     pub(crate) outcome: Outcome,
+    problem_bytes: usize,
     /// Descriptors on other filesystems, by device.
     pub(crate) filesystems: HashMap<u64, Arc<OwnedFd>>,
     is_target_fresh: bool,
@@ -81,7 +88,9 @@ impl<'r, 'a> Writer<'r, 'a> {
             others: VecDeque::new(),
             first_names: HashMap::new(),
             stream: None,
+            bundle: Bundle::new(Arc::new(BatchContent { pieces: Vec::new(), data: Vec::new() })),
             outcome: Outcome::default(),
+            problem_bytes: 0,
             filesystems: HashMap::new(),
             is_target_fresh,
             umask: read_umask(),
@@ -89,22 +98,84 @@ impl<'r, 'a> Writer<'r, 'a> {
     }
 
     /// Writes everything that the walk says.
-    pub(crate) fn write(&mut self, batches: Receiver<Batch>) -> Result<(), RestoreError> {
+    pub(crate) fn write(
+        &mut self,
+        batches: Receiver<Batch>,
+        bundles: Sender<Bundle>,
+        filled: Receiver<Vec<Filled>>,
+    ) -> Result<(), RestoreError> {
         for batch in batches {
             let data = receive(&batch)?;
+            let content = Arc::new(BatchContent { pieces: batch.pieces, data });
+            self.bundle = Bundle::new(content);
             for step in batch.steps {
                 self.job.check_stop()?;
-                self.take(step, &batch.pieces, &data)?;
+                self.take(step)?;
+                if self.bundle.is_full() {
+                    self.hand_over(&bundles)?;
+                    for done in filled.try_iter() {
+                        self.settle(done)?;
+                    }
+                }
             }
+            self.hand_over(&bundles)?;
+        }
+        drop(bundles);
+        for done in filled {
+            self.settle(done)?;
         }
         self.job.check_stop()
     }
 
-    fn take(&mut self, step: Step, pieces: &[Piece], data: &[Option<Fetched>]) -> Result<(), RestoreError> {
+    /// Has the files that were made filled.
+    fn hand_over(&mut self, bundles: &Sender<Bundle>) -> Result<(), RestoreError> {
+        if self.bundle.is_empty() {
+            return Ok(());
+        }
+        let next = Bundle::new(Arc::clone(&self.bundle.content));
+        let bundle = std::mem::replace(&mut self.bundle, next);
+        // The other side listens until this one is gone.
+        bundles.send(bundle).map_err(|_| RestoreError::Stopped)
+    }
+
+    /// Takes note of files that were filled.
+    fn settle(&mut self, done: Vec<Filled>) -> Result<(), RestoreError> {
+        for Filled { head, result } in done {
+            let messages = match result {
+                Ok((written, problems)) => {
+                    let place = (!problems.is_empty()).then(|| (head.directory, head.name.clone()));
+                    self.outcome.bytes_written += written;
+                    self.progress.advance(0, head.size);
+                    self.file_is_there(head);
+                    place.map(|place| (place, problems))
+                }
+                Err(failure) => {
+                    let message = failure.at(&self.directories.path(head.directory, Some(&head.name)))?;
+                    Some(((head.directory, head.name), vec![message]))
+                }
+            };
+            if let Some(((directory, name), messages)) = messages {
+                for message in messages {
+                    self.problem(self.directories.path(directory, Some(&name)), message);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, step: Step) -> Result<(), RestoreError> {
         match step {
             Step::Directory(step) => self.directory(*step),
-            Step::DirectoryXattrs { directory, xattrs } => self.directory_xattrs(directory, xattrs),
-            Step::File(part) => self.part(part, pieces, data),
+            Step::DirectoryXattrs { directory, xattrs } => {
+                if let Some(record) = self.records.get_mut(directory) {
+                    match xattrs {
+                        Deferred::Held(xattrs) => record.wanted.xattrs = xattrs,
+                        Deferred::Stored => record.has_stored_xattrs = true,
+                    }
+                }
+                Ok(())
+            }
+            Step::File(part) => self.part(part),
             Step::Done(head) => {
                 self.outcome.bytes_unchanged += head.size;
                 self.progress.advance(0, head.size);
@@ -128,7 +199,8 @@ impl<'r, 'a> Writer<'r, 'a> {
     pub(crate) fn problem(&mut self, path: Vec<u8>, message: String) {
         self.progress.problem(&path, &message);
         self.outcome.problems_count += 1;
-        if self.outcome.problems.len() < PROBLEMS_MAX {
+        self.problem_bytes += path.len() + message.len();
+        if self.outcome.problems.len() < PROBLEMS_MAX && self.problem_bytes <= PROBLEM_BYTES_MAX {
             self.outcome.problems.push(Problem { path, message });
         }
     }
@@ -176,6 +248,7 @@ impl<'r, 'a> Writer<'r, 'a> {
             is_set: is_ours || (self.job.replaces() && is_wanted && !is_root),
             is_wanted,
             inherits,
+            has_stored_xattrs: false,
             owner: None,
             wanted,
         };
@@ -223,13 +296,6 @@ impl<'r, 'a> Writer<'r, 'a> {
         Ok((is_fresh, inherits))
     }
 
-    fn directory_xattrs(&mut self, directory: DirectoryId, xattrs: Vec<Xattr>) -> Result<(), RestoreError> {
-        if let Some(record) = self.records.get_mut(directory) {
-            record.wanted.xattrs = xattrs;
-        }
-        Ok(())
-    }
-
     /// Removes an unfinished file of a restore that was broken off.
     fn remove_stale(&mut self, directory: DirectoryId, name: &EntryName) -> Result<(), RestoreError> {
         if self.is_lost(directory) {
@@ -251,23 +317,18 @@ impl<'r, 'a> Writer<'r, 'a> {
         Ok(())
     }
 
-    fn part(
-        &mut self,
-        part: FilePart,
-        pieces: &[Piece],
-        data: &[Option<Fetched>],
-    ) -> Result<(), RestoreError> {
-        let pieces = pieces.get(part.pieces).unwrap_or_default();
-        let place = part.head.as_ref().or(self.stream.as_ref().map(|stream| &stream.head));
+    fn part(&mut self, part: FilePart) -> Result<(), RestoreError> {
+        let FilePart { head, pieces, end } = part;
+        let place = head.as_ref().or(self.stream.as_ref().map(|stream| &stream.head));
         let Some((directory, name)) = place.map(|head| (head.directory, head.name.clone())) else {
             // An earlier part failed, which was said.
             return Ok(());
         };
-        let done = match part.head {
+        let done = match head {
             Some(_) if self.is_lost(directory) => return Ok(()),
-            Some(head) if self.is_simple(&head, &part.end) => self.create(*head, pieces, data),
-            Some(head) => self.begin(head).and_then(|()| self.go_on(pieces, data, part.end)),
-            None => self.go_on(pieces, data, part.end),
+            Some(head) if self.is_simple(&head, &end) => self.create(*head, pieces).map(|()| Vec::new()),
+            Some(head) => self.begin(head).and_then(|()| self.go_on(pieces, end)),
+            None => self.go_on(pieces, end),
         };
         match done {
             Ok(problems) => {
@@ -300,16 +361,12 @@ impl<'r, 'a> Writer<'r, 'a> {
         Ok(())
     }
 
-    fn go_on(
-        &mut self,
-        pieces: &[Piece],
-        data: &[Option<Fetched>],
-        end: PartEnd,
-    ) -> Result<Vec<String>, Failure> {
+    fn go_on(&mut self, pieces: Range<usize>, end: PartEnd) -> Result<Vec<String>, Failure> {
         let Some(stream) = &mut self.stream else { return Ok(Vec::new()) };
-        for piece in pieces {
+        let content = &self.bundle.content;
+        for piece in content.pieces(pieces) {
             self.job.check_stop()?;
-            stream.put(self.job, piece, data)?;
+            stream.put(self.job, piece, &content.data)?;
             self.progress.advance(0, piece.length);
         }
         match end {
@@ -328,35 +385,19 @@ impl<'r, 'a> Writer<'r, 'a> {
         Ok(problems)
     }
 
-    /// Makes a file whose content is at hand, in a directory of our own.
-    fn create(
-        &mut self,
-        head: FileHead,
-        pieces: &[Piece],
-        data: &[Option<Fetched>],
-    ) -> Result<Vec<String>, Failure> {
-        for piece in pieces {
-            bytes_of(piece, data)?;
+    /// Makes a file whose content is at hand, in a directory of our own, to be filled by another thread.
+    fn create(&mut self, head: FileHead, pieces: Range<usize>) -> Result<(), Failure> {
+        let content = &self.bundle.content;
+        for piece in content.pieces(pieces.clone()) {
+            bytes_of(piece, &content.data)?;
         }
         let directory = self.directories.open(head.directory)?;
         let bits = Mode::from_raw_mode(head.wanted.mode & 0o777);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let file = File::from(beneath::open(&directory, head.name.as_bytes(), flags, bits)?);
-        let filled = fill(&file, &head, pieces, data)
-            .and_then(|written| Ok((written, self.look_at(&file, &head, bits.as_raw_mode())?)));
-        let (written, (now, surplus)) = match filled {
-            Ok(filled) => filled,
-            Err(failure) => {
-                // It is ours and unfinished; the failure itself is what is said.
-                let _ = unlinkat(&directory, head.name.as_bytes(), AtFlags::empty());
-                return Err(failure);
-            }
-        };
-        let problems = attributes::apply(&file, now, &head.wanted, surplus);
-        self.outcome.bytes_written += written;
-        self.progress.advance(0, head.size);
-        self.file_is_there(head);
-        Ok(problems)
+        let (now, surplus) = self.look_at(&file, &head, bits.as_raw_mode())?;
+        self.bundle.push(EmptyFile { file, directory, head, pieces, now, surplus });
+        Ok(())
     }
 
     /// What a new file looks like; known without looking from the second file of a directory on.
@@ -374,25 +415,6 @@ impl<'r, 'a> Writer<'r, 'a> {
         record.owner = Some((now.uid, now.gid));
         Ok((now, Surplus::Keep))
     }
-}
-
-/// Writes the content of a new file; answers how many bytes.
-fn fill(file: &File, head: &FileHead, pieces: &[Piece], data: &[Option<Fetched>]) -> Result<u64, Failure> {
-    let mut written = 0;
-    let mut end = 0;
-    for piece in pieces {
-        if let Some(bytes) = bytes_of(piece, data)? {
-            file.write_all_at(bytes, piece.offset)?;
-            written += piece.length;
-            end = piece.offset + piece.length;
-        } else if matches!(piece.source, PieceSource::Local) {
-            return Err(Failure::Path("its content was not fetched".to_owned()));
-        }
-    }
-    if end != head.size {
-        file.set_len(head.size)?;
-    }
-    Ok(written)
 }
 
 /// Waits for the content of a batch.

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use model::ErrorKind;
 use model::archive::PointKey;
+use model::item::{Attributes, FileKind};
 use restore::{Naming, Overwrite, Progress, Request, RestoreError, restore};
 
-use crate::archive::{Memory, name_of};
+use crate::archive::{Memory, attributes, name_of};
 use crate::fidelity::{noise, odd_tree};
 use crate::snapshot::{assert_same, request, run, run_clean, snapshot};
 
@@ -82,6 +83,82 @@ fn a_restore_that_is_stopped_again_and_again_comes_to_its_end() {
         assert!(runs > 0, "seed {seed}: it was broken off");
         assert_same(&snapshot(&target), &expected);
     }
+}
+
+#[test]
+fn a_restore_that_is_stopped_at_any_moment_comes_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("source");
+    fs::create_dir(&from).unwrap();
+    source(&from);
+    let memory = Memory::capture(&from);
+    let expected = snapshot(&from);
+    let started = std::time::Instant::now();
+    run_clean(&request(&memory, &folder.path().join("whole")));
+    let duration = started.elapsed();
+    let mut broken_off = 0;
+    for part in 1..20 {
+        let target = folder.path().join(format!("target{part}"));
+        let stop = AtomicBool::new(false);
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(duration * part / 20);
+                stop.store(true, Ordering::Relaxed);
+            });
+            restore(&request(&memory, &target), &crate::snapshot::Heard::default(), &stop)
+        });
+        broken_off += u32::from(matches!(outcome, Err(RestoreError::Stopped)));
+        if outcome.is_err() {
+            run_clean(&request(&memory, &target));
+        }
+        assert_same(&snapshot(&target), &expected);
+    }
+    assert!(broken_off > 3, "{broken_off} were broken off");
+}
+
+#[test]
+fn what_shuts_its_owner_out_is_gone_on_with() {
+    let mut memory = Memory::new();
+    for mode in [0, 0o500, 0o333] {
+        let directory = memory.directory(1, format!("d{mode:o}").as_bytes());
+        let attributes = Attributes { mode, ..attributes(FileKind::Directory) };
+        memory.put_inode(directory, attributes, 0, 1);
+        for n in 0..10_u64 {
+            let file = memory.file(directory, n.to_string().as_bytes(), &noise(100, n));
+            let attributes = Attributes { mode: 0o200, ..crate::archive::attributes(FileKind::File) };
+            memory.put_inode(file, attributes, 100, 1);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("target");
+    assert!(!run_until(&request(&memory, &target), 45));
+    // As if it had been broken off after the first directory was finished.
+    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    fs::set_permissions(target.join("d0"), mode(0)).unwrap();
+    let outcome = run_clean(&request(&memory, &target));
+    assert_eq!((outcome.files, outcome.directories), (30, 4));
+    for (path, seen) in [("d0", 0o040_000), ("d500", 0o040_500), ("d333", 0o040_333)] {
+        let found = target.join(path).metadata().unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&found), seen);
+        fs::set_permissions(target.join(path), mode(0o700)).unwrap();
+    }
+}
+
+#[test]
+fn a_restore_that_runs_is_not_disturbed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, target) = (folder.path().join("source"), folder.path().join("target"));
+    fs::create_dir(&from).unwrap();
+    source(&from);
+    let memory = Memory::capture(&from);
+    assert!(!run_until(&request(&memory, &target), 300));
+    let before = snapshot(&target);
+    let marker = fs::File::open(target.join(".keepfast-restore")).unwrap();
+    marker.lock().unwrap();
+    let error = run(&request(&memory, &target)).unwrap_err();
+    assert!(matches!(error, RestoreError::Busy { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert_same(&snapshot(&target), &before);
 }
 
 #[test]
