@@ -1,0 +1,1 @@
+//! Tests of caches: made, reopened, damaged, lost.
