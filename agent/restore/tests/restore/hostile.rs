@@ -328,5 +328,5 @@ fn no_nasty_point_reaches_outside() {
             ground.check();
         }
     }
-    assert!(made > 1500, "the points are worth something: {made}");
+    assert!(made > 1000, "the points are worth something: {made}");
 }
