@@ -1,0 +1,151 @@
+//! `cargo xtask bench`: Keepfast beside cp, tar, restic and borg, in one run on generated data.
+//!
+//! Every round makes fresh repositories and takes the same steps with every contender, in an order that turns from
+//! round to round; what counts is the median. Sources are in the page cache (nothing is dropped from it), all
+//! repositories lie on one filesystem, and Keepfast works as it does in life: an agent and an appliance, over TLS,
+//! on loopback. A restore that differs from its source ends the run: a figure without a right result is none.
+
+mod contender;
+mod cost;
+mod machine;
+mod ours;
+mod peer;
+mod report;
+mod source;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::keepfast::Programs;
+use crate::metadata::Metadata;
+use crate::process::Interruption;
+use crate::{system, terminal};
+use contender::{Contender, Place};
+use cost::{Results, STEPS, Step};
+use source::Source;
+
+/// Longer than the time in which a file counts as still being written, so that nobody reads a file twice for it.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
+
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How much data: 4,000 files, or as many as a kernel source tree has.
+    #[arg(long, value_enum, default_value = "small")]
+    scale: Scale,
+    /// How often; what counts is the median.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    rounds: u32,
+    /// Where the data come from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where to measure; the default lies below the target directory.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Put the figures into docs/PERFORMANCE.md.
+    #[arg(long)]
+    write: bool,
+}
+
+/// How much data.
+#[derive(Clone, Copy, ValueEnum)]
+enum Scale {
+    /// 4,000 files.
+    Small,
+    /// 80,000 files.
+    Full,
+}
+
+impl Scale {
+    const fn files(self) -> u32 {
+        match self {
+            Self::Small => 4_000,
+            Self::Full => 80_000,
+        }
+    }
+}
+
+/// Measures, prints, and writes what it found.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    system::ensure(system::Purpose::Bench)?;
+    system::ensure_fuse()?;
+    let metadata = Metadata::read()?;
+    let interruption = Interruption::catch()?;
+    println!("Building the programs");
+    let programs = Programs::build(&metadata, &interruption)?;
+    let scratch = match &options.folder {
+        Some(folder) => folder.clone(),
+        None => metadata.scratch("bench")?,
+    };
+    let folder = tempfile::Builder::new().prefix("run-").tempdir_in(&scratch).context("make a folder")?;
+    println!("Generating {} files", options.scale.files());
+    let source = Source::generate(folder.path().join("source"), options.scale.files(), options.seed)?;
+    let contenders = contender::all(&programs);
+    let names: Vec<&str> = contenders.iter().map(|contender| contender.name()).collect();
+    println!("Measuring {} in {} rounds", names.join(", "), options.rounds);
+    let mut results = Results::default();
+    for round in 0..options.rounds {
+        let turned = turn(&contenders, round);
+        measure_round(round, &turned, &source, folder.path(), &interruption, &mut results)?;
+    }
+    let machine = machine::describe(folder.path(), &names, &programs);
+    let report =
+        report::Report { machine, source: source.describe(), rounds: options.rounds, names, results };
+    println!("\n{}", report.markdown());
+    let json = scratch.join("last.json");
+    std::fs::write(&json, report.json()?).with_context(|| format!("write {}", json.display()))?;
+    println!("All figures are in {}", json.display());
+    if options.write {
+        let page = metadata.workspace_root.join("docs/PERFORMANCE.md");
+        report.write_into(&page)?;
+        println!("The tables are in {}", page.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The contenders in an order that begins with another one in every round.
+fn turn<'a>(contenders: &'a [Box<dyn Contender + 'a>], round: u32) -> Vec<&'a dyn Contender> {
+    let first = round as usize % contenders.len().max(1);
+    contenders.iter().cycle().skip(first).take(contenders.len()).map(|contender| &**contender).collect()
+}
+
+fn measure_round(
+    round: u32,
+    contenders: &[&dyn Contender],
+    source: &Source,
+    folder: &std::path::Path,
+    interruption: &Interruption,
+    results: &mut Results,
+) -> Result<()> {
+    let repositories = folder.join(format!("round-{round}"));
+    let mut running = Vec::new();
+    std::thread::sleep(SETTLE_TIME);
+    for contender in contenders {
+        let place = Place::make(&repositories.join(contender.name()), source)?;
+        running.push((*contender, contender.prepare(&place, interruption)?, place));
+    }
+    for step in STEPS {
+        if step == Step::Changed {
+            source.change()?;
+            std::thread::sleep(SETTLE_TIME);
+        }
+        for (contender, session, place) in &mut running {
+            let Some(cost) = contender.carry_out(step, session, place, interruption)? else { continue };
+            println!("  {:<10} {:<14} {}", contender.name(), step.title(), terminal::span(cost.wall));
+            results.add(contender.name(), step, cost);
+            if step == Step::Restore {
+                let wanted = source::fingerprint(source.folder())?;
+                let found = source::fingerprint(&contender.restored(place))?;
+                ensure!(found == wanted, "{} restored something else than it was given", contender.name());
+                std::fs::remove_dir_all(&place.output).context("remove what was restored")?;
+            }
+        }
+    }
+    drop(running);
+    std::fs::remove_dir_all(&repositories).context("remove the repositories")?;
+    source.reset()
+}

@@ -1,0 +1,100 @@
+//! Keepfast as a contender: an appliance of its own in every round, an agent that joins it over TLS.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::contender::{Contender, Place, Session, inside};
+use super::cost::{self, Cost, Step};
+use super::peer::read_mounted;
+use crate::keepfast::{Appliance, Programs};
+use crate::process::{Interruption, run};
+
+const LABEL: &str = "bench";
+
+/// The programs that were built.
+pub(crate) struct Ours<'a> {
+    programs: &'a Programs,
+}
+
+impl<'a> Ours<'a> {
+    /// Takes part with these programs.
+    pub(crate) const fn new(programs: &'a Programs) -> Self {
+        Self { programs }
+    }
+
+    fn run(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        folder: &Path,
+        interruption: &Interruption,
+    ) -> Result<String> {
+        let finished = run(&mut self.programs.command(program, arguments, folder), interruption)?;
+        ensure!(
+            finished.status.success(),
+            "{program} {}: {}",
+            arguments.join(" "),
+            finished.complaints.trim()
+        );
+        Ok(finished.output)
+    }
+}
+
+impl Contender for Ours<'_> {
+    fn name(&self) -> &str {
+        "keepfast"
+    }
+
+    fn prepare(&self, place: &Place, interruption: &Interruption) -> Result<Session> {
+        let appliance = Appliance::start(self.programs, &place.repository, "data", interruption)?;
+        let create = ["token", "create", LABEL, "--allow-restore", "--data", "data"];
+        let said = self.run("keepfast", &create, &place.repository, interruption)?;
+        let token =
+            said.split_whitespace().find(|word| word.starts_with("kf1-")).context("no token was printed")?;
+        let source = place.source.display().to_string();
+        self.run("keepfast-agent", &["--data", "agent", "join", token], &place.state, interruption)?;
+        let add = ["--data", "agent", "source", "add", LABEL, &source];
+        self.run("keepfast-agent", &add, &place.state, interruption)?;
+        Ok(Session(Some(appliance)))
+    }
+
+    fn carry_out(
+        &self,
+        step: Step,
+        session: &mut Session,
+        place: &Place,
+        interruption: &Interruption,
+    ) -> Result<Option<Cost>> {
+        let appliance = session.0.as_ref().context("the appliance was not started")?;
+        let agent = self.programs.path("keepfast-agent");
+        let measure = |arguments: &[&str]| {
+            let here = |command: &mut std::process::Command| {
+                command.current_dir(&place.state);
+            };
+            cost::measure(&agent, arguments, here, Some(appliance.id()), interruption)
+        };
+        match step {
+            Step::First | Step::Unchanged | Step::Changed => {
+                let mut cost = measure(&["--data", "agent", "backup", LABEL])?;
+                cost.stored_bytes = cost::room(&place.repository)?;
+                Ok(Some(cost))
+            }
+            Step::Restore => {
+                let (point, output) = (format!("{LABEL}@latest"), place.output.display().to_string());
+                measure(&["--data", "agent", "restore", &point, "--to", &output]).map(Some)
+            }
+            Step::OneFile => {
+                let (address, mount) = (appliance.address().to_string(), place.mount.display().to_string());
+                let arguments = ["--connect", &address, "--data", "agent", &mount];
+                let mut command = self.programs.command("keepfast-mount", &arguments, &place.state);
+                let root = place.mount.join(LABEL).join(LABEL).join("latest");
+                read_mounted(&mut command, place, &inside(&root, &place.file), interruption).map(Some)
+            }
+        }
+    }
+
+    fn restored(&self, place: &Place) -> PathBuf {
+        inside(&place.output, &place.source)
+    }
+}

@@ -1,0 +1,226 @@
+//! The yardsticks: a plain copy, a compressed archive, restic and borg, each by its shell commands.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::contender::{Contender, Place, Session, inside};
+use super::cost::{self, Cost, Step};
+use crate::keepfast::Mount;
+use crate::process::{Interruption, command, run};
+use crate::system;
+
+/// Another way to protect files. In commands, `{source}`, `{repository}`, `{state}`, `{output}`, `{mount}`, `{file}`
+/// stand for the folders of a [`Place`], and `{point}` for the name of the newest point.
+pub(crate) struct Peer {
+    name: &'static str,
+    needs: &'static [&'static str],
+    variables: &'static [(&'static str, &'static str)],
+    prepare: &'static str,
+    backup: &'static str,
+    restore: &'static str,
+    one_file: OneFile,
+    /// Whether it has backups that build on one another.
+    incremental: bool,
+    /// Whether what it restores begins with the absolute path of the source.
+    absolute: bool,
+}
+
+enum OneFile {
+    /// By a mount, and where the root of the newest point is in it.
+    Mounted(&'static str, &'static str),
+    /// By a command that prints it.
+    Printed(&'static str),
+    /// It is there anyway, or takes a full restore.
+    None,
+}
+
+const PEERS: [Peer; 4] = [
+    Peer {
+        name: "cp",
+        needs: &["cp"],
+        variables: &[],
+        prepare: "true",
+        backup: "cp -a {source} {repository}/{point}",
+        restore: "cp -a {repository}/{point} {output}",
+        one_file: OneFile::None,
+        incremental: false,
+        absolute: false,
+    },
+    Peer {
+        name: "tar-zstd",
+        needs: &["tar", "zstd"],
+        variables: &[],
+        prepare: "true",
+        backup: "tar -C {source} -cf - . | zstd -q -1 -T2 -o {repository}/{point}.tar.zst",
+        restore: "mkdir {output} && zstd -q -dc {repository}/{point}.tar.zst | tar -C {output} -xf -",
+        one_file: OneFile::None,
+        incremental: false,
+        absolute: false,
+    },
+    Peer {
+        name: "restic",
+        needs: &["restic"],
+        variables: &[
+            ("RESTIC_REPOSITORY", "{repository}"),
+            ("RESTIC_PASSWORD", "bench"),
+            ("RESTIC_CACHE_DIR", "{state}/cache"),
+        ],
+        prepare: "restic init -q",
+        backup: "restic backup -q {source}",
+        restore: "restic restore -q latest --target {output}",
+        one_file: OneFile::Mounted("exec restic mount {mount}", "snapshots/latest"),
+        incremental: true,
+        absolute: true,
+    },
+    Peer {
+        name: "borg",
+        needs: &["borg"],
+        variables: &[
+            ("BORG_REPO", "{repository}"),
+            ("BORG_PASSPHRASE", "bench"),
+            ("BORG_BASE_DIR", "{state}"),
+            ("BORG_RELOCATED_REPO_ACCESS_IS_OK", "yes"),
+        ],
+        prepare: "borg init --encryption repokey-blake2",
+        backup: "borg create --compression zstd,1 ::{point} {source}",
+        restore: "mkdir {output} && cd {output} && borg extract ::{point}",
+        // Its mount needs a Python module that Debian's package only suggests.
+        one_file: OneFile::Printed("borg extract --stdout ::{point} $(echo {file} | cut -c 2-)"),
+        incremental: true,
+        absolute: true,
+    },
+];
+
+/// The peers that this machine has.
+pub(crate) fn installed() -> impl Iterator<Item = Peer> {
+    PEERS.into_iter().filter(|peer| peer.needs.iter().all(|program| system::program_present(program)))
+}
+
+impl Contender for Peer {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn prepare(&self, place: &Place, interruption: &Interruption) -> Result<Session> {
+        let mut shell = command("sh", &["-c", &fill(self.prepare, place, "")]);
+        self.set_variables(&mut shell, place);
+        let finished = run(&mut shell, interruption)?;
+        ensure!(finished.status.success(), "{}: {}", self.prepare, finished.complaints.trim());
+        Ok(Session(None))
+    }
+
+    fn carry_out(
+        &self,
+        step: Step,
+        _: &mut Session,
+        place: &Place,
+        interruption: &Interruption,
+    ) -> Result<Option<Cost>> {
+        let newest = if self.incremental { Step::Changed } else { Step::First };
+        match step {
+            Step::Unchanged | Step::Changed if !self.incremental => Ok(None),
+            Step::First | Step::Unchanged | Step::Changed => {
+                let mut cost = self.measure(self.backup, place, point(step), interruption)?;
+                cost.stored_bytes = cost::room(&place.repository)?;
+                Ok(Some(cost))
+            }
+            Step::Restore => {
+                if !self.incremental {
+                    // A copy has no points: it is brought up to date, so that all restore the same.
+                    fs::remove_dir_all(&place.repository).context("remove the old copy")?;
+                    fs::create_dir_all(&place.repository).context("make a folder")?;
+                    self.measure(self.backup, place, point(newest), interruption)?;
+                }
+                self.measure(self.restore, place, point(newest), interruption).map(Some)
+            }
+            Step::OneFile => match self.one_file {
+                OneFile::None => Ok(None),
+                OneFile::Printed(line) => self.measure(line, place, point(newest), interruption).map(Some),
+                OneFile::Mounted(line, root) => {
+                    let mut shell = command("sh", &["-c", &fill(line, place, point(newest))]);
+                    self.set_variables(&mut shell, place);
+                    let root = place.mount.join(root);
+                    read_mounted(&mut shell, place, &inside(&root, &place.file), interruption).map(Some)
+                }
+            },
+        }
+    }
+
+    fn restored(&self, place: &Place) -> PathBuf {
+        if self.absolute { inside(&place.output, &place.source) } else { place.output.clone() }
+    }
+}
+
+impl Peer {
+    fn measure(&self, line: &str, place: &Place, point: &str, interruption: &Interruption) -> Result<Cost> {
+        let line = fill(line, place, point);
+        cost::measure("sh", &["-c", &line], |command| self.set_variables(command, place), None, interruption)
+    }
+
+    fn set_variables(&self, command: &mut Command, place: &Place) {
+        command.envs(self.variables.iter().map(|(name, value)| (*name, fill(value, place, ""))));
+    }
+}
+
+const fn point(step: Step) -> &'static str {
+    match step {
+        Step::First => "first",
+        Step::Unchanged => "unchanged",
+        _ => "changed",
+    }
+}
+
+fn fill(line: &str, place: &Place, point: &str) -> String {
+    let paths = [
+        ("{source}", &place.source),
+        ("{file}", &place.file),
+        ("{repository}", &place.repository),
+        ("{state}", &place.state),
+        ("{output}", &place.output),
+        ("{mount}", &place.mount),
+    ];
+    let filled = line.replace("{point}", point);
+    paths.iter().fold(filled, |line, (name, path)| line.replace(name, &path.display().to_string()))
+}
+
+/// Mounts, reads one file, and unmounts; the time ends with the last byte.
+pub(crate) fn read_mounted(
+    mount: &mut Command,
+    place: &Place,
+    file: &Path,
+    interruption: &Interruption,
+) -> Result<Cost> {
+    mount.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let started = Instant::now();
+    let mounted = Mount::start(mount, &place.mount, interruption)?;
+    let mut opened = None;
+    let mut last = None;
+    // Some mounts show their points a moment after themselves.
+    while opened.is_none() && started.elapsed() < Duration::from_secs(60) {
+        interruption.check()?;
+        let before = Instant::now();
+        match fs::File::open(file) {
+            Ok(file) => opened = Some((file, before)),
+            Err(error) => last = Some(error),
+        }
+    }
+    let Some((mut content, before)) = opened else {
+        let error = last.map(|error| error.to_string()).unwrap_or_default();
+        anyhow::bail!("{} did not show: {error}", file.display());
+    };
+    let mut byte = [0];
+    content.read_exact(&mut byte).with_context(|| format!("read {}", file.display()))?;
+    let first_byte = before.elapsed();
+    let mut rest = byte.to_vec();
+    content.read_to_end(&mut rest).with_context(|| format!("read {}", file.display()))?;
+    let wall = started.elapsed();
+    let wanted = fs::read(&place.file).with_context(|| format!("read {}", place.file.display()))?;
+    ensure!(rest == wanted, "{} is not what was protected", file.display());
+    drop(mounted);
+    Ok(Cost { wall, first_byte, ..Cost::default() })
+}
