@@ -115,7 +115,7 @@ impl Ingest {
         source: Source,
         continuity: Option<&[u8]>,
     ) -> Result<Self, IngestError> {
-        let newest = shared.registry().points_of(source.id).next_back().cloned();
+        let newest = shared.registry(|r| r.points_of(source.id).next_back().cloned());
         let matched = newest.as_ref().is_some_and(|point| continuity == Some(point.continuity.as_slice()));
         let root = match &newest {
             Some(point) if matched => pool::archive::tree_root(point)?,
@@ -192,7 +192,7 @@ impl Ingest {
         if !self.lacking.is_empty() {
             return Ok(Ingested::Lacking(self.lacking));
         }
-        let newest = self.shared.registry().points_of(self.source.id).next_back().map(|point| point.number);
+        let newest = self.shared.registry(|r| r.points_of(self.source.id).next_back().map(|p| p.number));
         if newest != self.base {
             return Err(IngestError::Overtaken);
         }

@@ -159,3 +159,19 @@ pub trait Archive: Send + Sync {
     /// A number for each chunk that grows with its place in the pool, so that readers can ask in pool order.
     fn places(&self, point: PointKey, names: &[Name]) -> Result<Vec<u64>, ArchiveError>;
 }
+
+/// The point that `when` means, among the points of a source, oldest first.
+///
+/// An instant means the newest point that was finished by then, a sequence number the newest that ends by then.
+#[must_use]
+pub fn resolve<'a>(points: &'a [Point], when: &crate::When, now: crate::Time) -> Option<&'a Point> {
+    use crate::When;
+    let by = |time: crate::Time| points.iter().rev().find(|point| point.finished <= time);
+    match when {
+        When::Latest => points.last(),
+        When::Instant(time) => by(*time),
+        When::Ago(duration) => by(now.before(*duration)),
+        When::Sequence(sequence) => points.iter().rev().find(|point| point.sequence <= *sequence),
+        When::Point(id) => points.iter().find(|point| point.id == *id),
+    }
+}

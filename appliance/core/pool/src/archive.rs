@@ -72,14 +72,16 @@ impl Shared {
         names.iter().map(known).collect()
     }
 
-    /// Whether a machine owns no chunk of its own sending.
-    #[must_use]
-    pub fn has_points(&self, machine: MachineId) -> bool {
+    /// Whether a machine may own chunks: it has a point, or somebody's chunks wait for their first point.
+    pub fn has_chunks(&self, machine: MachineId) -> Result<bool, PoolError> {
         let state = self.state();
-        let of_machine = |source: &SourceId| {
-            state.registry.sources.get(source).is_some_and(|source| source.machine == machine)
-        };
-        state.registry.points.keys().any(|(source, _)| of_machine(source))
+        let registry = &state.registry;
+        let of_machine = |id: &SourceId| registry.sources.get(id).is_some_and(|s| s.machine == machine);
+        if registry.points.keys().any(|(source, _)| of_machine(source)) {
+            return Ok(true);
+        }
+        // Chunks of backups that never finished cannot be told by machine without a walk, so any chunk counts.
+        Ok(!state.recent.chunks.is_empty() || state.catalog()?.chunk_count()? > 0)
     }
 
     fn place_for(&self, machine: MachineId, name: &Name) -> Result<Place, PoolError> {

@@ -28,8 +28,10 @@ mod pool;
 mod records;
 
 pub mod archive;
+mod verify;
 
 pub use archive::{PoolArchive, Scope};
 pub use error::PoolError;
 pub use pool::{Options, Pool, Shared, World};
 pub use records::NewPoint;
+pub use verify::{DAMAGE_MAX, Status, Verification};

@@ -112,6 +112,18 @@ impl Shared {
         &*self.world.disk
     }
 
+    /// The clock that the pool goes by.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.world.clock
+    }
+
+    /// Where the pool gets its randomness.
+    #[must_use]
+    pub fn entropy(&self) -> &dyn Entropy {
+        &*self.world.entropy
+    }
+
     /// Everything that the catalog holds, to compare two of them.
     pub fn dump(&self) -> Result<crate::catalog::Dump, PoolError> {
         self.state().catalog()?.dump()
@@ -123,10 +135,9 @@ impl Shared {
         self.state().damage.clone()
     }
 
-    /// A copy of what the records say.
-    #[must_use]
-    pub fn registry(&self) -> Registry {
-        self.state().registry.clone()
+    /// Looks at what the records say; the pool waits meanwhile.
+    pub fn registry<T>(&self, look: impl FnOnce(&Registry) -> T) -> T {
+        look(&self.state().registry)
     }
 }
 

@@ -32,11 +32,10 @@ pub struct NewPoint {
 impl Pool {
     /// The machine of this name; made if there is none, with chunk names of its own if wanted.
     pub fn add_machine(&mut self, label: &Label, own_domain: bool) -> Result<Machine, PoolError> {
-        let registry = self.shared().registry();
-        if let Some(machine) = registry.machine(label) {
-            return Ok(machine.clone());
+        let (known, id) = self.shared().registry(|r| (r.machine(label).cloned(), r.next_machine()));
+        if let Some(machine) = known {
+            return Ok(machine);
         }
-        let id = registry.next_machine();
         let domain = if own_domain { DomainId(id.0) } else { DomainId(0) };
         let added = self.shared().world.clock.now();
         let machine = Machine { id, label: label.clone(), domain, added, agent: None };
@@ -46,15 +45,15 @@ impl Pool {
 
     /// The source of this name; made if there is none.
     pub fn add_source(&mut self, machine: MachineId, label: &Label) -> Result<Source, PoolError> {
-        let registry = self.shared().registry();
-        if let Some(source) = registry.source(machine, label) {
-            return Ok(source.clone());
+        let (known, id) = self.shared().registry(|r| (r.source(machine, label).cloned(), r.next_source()));
+        if let Some(source) = known {
+            return Ok(source);
         }
-        if !registry.machines.contains_key(&machine) {
+        if !self.shared().registry(|r| r.machines.contains_key(&machine)) {
             return Err(PoolError::Missing(format!("machine {machine}")));
         }
         let added = self.shared().world.clock.now();
-        let source = Source { id: registry.next_source(), machine, label: label.clone(), added };
+        let source = Source { id, machine, label: label.clone(), added };
         self.commit(vec![Record::Source(source.clone())])?;
         Ok(source)
     }

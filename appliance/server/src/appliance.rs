@@ -1,0 +1,149 @@
+//! The appliance behind its doors: who may do what, and the pool that does it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use model::archive::{Archive, ArchiveError};
+use model::record::{AgentKey, Label, Machine, RestoreGrant};
+use model::{ErrorKind, MachineId};
+use pool::record::Record;
+use pool::{PoolArchive, PoolError, Scope};
+use wire::{Peer, Reply, Request};
+
+use crate::backup::Session;
+use crate::listen::{Authority, Backup, Begun, ListenError, Service};
+use crate::storage::Storage;
+use crate::{operator, tokens};
+
+/// The setting that holds where agents find the appliance.
+const ADDRESSES: &str = "addresses";
+
+/// The appliance.
+pub(crate) struct Appliance {
+    storage: Arc<Storage>,
+    authority: OnceLock<Authority>,
+}
+
+pub(crate) fn refused(message: impl Into<String>) -> ArchiveError {
+    ArchiveError { kind: ErrorKind::Refused, message: message.into() }
+}
+
+impl Appliance {
+    /// The appliance over a pool.
+    pub(crate) fn new(storage: Storage) -> Self {
+        Self { storage: Arc::new(storage), authority: OnceLock::new() }
+    }
+
+    pub(crate) const fn storage(&self) -> &Arc<Storage> {
+        &self.storage
+    }
+
+    /// The certificate authority of this appliance, made at its first use.
+    pub(crate) fn authority(&self) -> Result<&Authority, ListenError> {
+        if let Some(authority) = self.authority.get() {
+            return Ok(authority);
+        }
+        let authority = Authority::load_or_create(self)?;
+        Ok(self.authority.get_or_init(|| authority))
+    }
+
+    /// Keeps where agents find the appliance, for tokens.
+    pub(crate) fn set_addresses(&self, addresses: &[String]) -> Result<(), ArchiveError> {
+        if self.addresses()? == addresses {
+            return Ok(());
+        }
+        self.set_setting(ADDRESSES, addresses.join("\n").as_bytes())
+    }
+
+    /// Where agents find the appliance.
+    pub(crate) fn addresses(&self) -> Result<Vec<String>, ArchiveError> {
+        let value = self.setting(ADDRESSES)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&value).lines().map(str::to_owned).collect())
+    }
+
+    /// The machines that an agent may read.
+    fn scope(&self, machine: MachineId) -> Scope {
+        self.storage.shared().registry(|registry| {
+            let agent = registry.machines.get(&machine).and_then(|m| m.agent.as_ref());
+            let mut seen = BTreeSet::new();
+            match agent.filter(|agent| !agent.revoked).map(|agent| &agent.restore) {
+                Some(RestoreGrant::All) => return Scope::All,
+                Some(RestoreGrant::Machines(labels)) => {
+                    seen.insert(machine);
+                    seen.extend(labels.iter().filter_map(|label| registry.machine(label)).map(|m| m.id));
+                }
+                Some(RestoreGrant::None) | None => {}
+            }
+            Scope::Machines(seen)
+        })
+    }
+}
+
+impl Service for Appliance {
+    fn authorise(&self, key_hash: &[u8; 32]) -> Result<Option<Machine>, ArchiveError> {
+        let holds = |machine: &&Machine| {
+            machine.agent.as_ref().is_some_and(|agent| agent.key_hash == key_hash && !agent.revoked)
+        };
+        Ok(self.storage.shared().registry(|registry| registry.machines.values().find(holds).cloned()))
+    }
+
+    fn join(&self, secret: &[u8], key_hash: &[u8; 32], host: &str) -> Result<Label, ArchiveError> {
+        let (secret, key_hash) = (secret.to_vec(), key_hash.to_vec());
+        let label = self.storage.change(move |pool| tokens::redeem(pool, &secret, &key_hash))?;
+        tracing::info!(machine = %label, host = %model::Escaped(host.as_bytes()), "an agent joined");
+        Ok(label)
+    }
+
+    fn naming_key(&self, machine: &Machine) -> [u8; 32] {
+        *self.storage.shared().keys().naming(machine.domain).as_bytes()
+    }
+
+    fn archive(&self, peer: &Peer) -> Arc<dyn Archive> {
+        let scope = match peer {
+            Peer::Local => Scope::All,
+            Peer::Agent(machine) => self.scope(*machine),
+            Peer::Unknown => Scope::Machines(BTreeSet::new()),
+        };
+        Arc::new(PoolArchive::new(Arc::clone(self.storage.shared()), scope))
+    }
+
+    fn backup(
+        &self,
+        machine: MachineId,
+        source: &Label,
+        continuity: Option<&[u8]>,
+    ) -> Result<(Begun, Box<dyn Backup>), ArchiveError> {
+        let label = source.clone();
+        let source = self.storage.change(move |pool| pool.add_source(machine, &label))?;
+        let (begun, session) = Session::begin(Arc::clone(&self.storage), source, continuity)?;
+        Ok((begun, Box::new(session)))
+    }
+
+    fn admin(&self, request: Request) -> Result<Reply, ArchiveError> {
+        operator::answer(self, request)
+    }
+
+    fn software(&self) -> String {
+        concat!("keepfast ", env!("CARGO_PKG_VERSION")).to_owned()
+    }
+
+    fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+        Ok(self.storage.shared().registry(|registry| registry.settings.get(name).cloned()))
+    }
+
+    fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), ArchiveError> {
+        let (name, value) = (name.to_owned(), value.to_vec());
+        self.storage.change(move |pool| pool.set_setting(&name, Some(value)))
+    }
+}
+
+/// Shuts the agent of a machine out.
+pub(crate) fn revoke(pool: &mut pool::Pool, label: &Label) -> Result<(), PoolError> {
+    let found = pool.shared().registry(|registry| registry.machine(label).cloned());
+    let mut machine = found.ok_or_else(|| PoolError::Missing(format!("machine {label}")))?;
+    let Some(agent) = machine.agent.take() else {
+        return Err(PoolError::Refused(format!("no agent has joined for machine {label}")));
+    };
+    machine.agent = Some(AgentKey { revoked: true, ..agent });
+    pool.commit(vec![Record::Machine(machine)])
+}

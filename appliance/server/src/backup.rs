@@ -1,0 +1,108 @@
+//! A backup that an agent sends: bundles go to the pool, operations are folded, the end makes a point.
+
+use std::sync::Arc;
+
+use chunk::VerifiedBundle;
+use journal::{Closing, Ingest, Ingested};
+use model::archive::ArchiveError;
+use model::operation::Operation;
+use model::record::Source;
+use model::{MachineId, Name, SequenceNumber};
+use pool::PoolError;
+use wire::Finish;
+
+use crate::listen::{Backup, Begun, Finished};
+use crate::storage::Storage;
+
+/// Bytes of bundles after which what came is made durable.
+const DURABLE_BYTES: u64 = 256 << 20;
+
+/// A backup under way.
+pub(crate) struct Session {
+    storage: Arc<Storage>,
+    machine: MachineId,
+    ingest: Option<Ingest>,
+    next: SequenceNumber,
+    last_bundle: u64,
+    durable: u64,
+    waiting_bytes: u64,
+}
+
+impl Session {
+    /// Begins a backup of a source whose agent shows this continuity token.
+    pub(crate) fn begin(
+        storage: Arc<Storage>,
+        source: Source,
+        continuity: Option<&[u8]>,
+    ) -> Result<(Begun, Self), ArchiveError> {
+        let machine = source.machine;
+        let ingest = Ingest::begin(Arc::clone(storage.shared()), source, continuity)?;
+        let (sequence, matched) = (ingest.sequence(), ingest.is_matched());
+        let empty = !storage.shared().has_chunks(machine)?;
+        let session = Self {
+            storage,
+            machine,
+            ingest: Some(ingest),
+            next: sequence.next(),
+            last_bundle: 0,
+            durable: 0,
+            waiting_bytes: 0,
+        };
+        Ok((Begun { sequence, matched, empty }, session))
+    }
+
+    fn take_ingest(&mut self) -> Result<Ingest, ArchiveError> {
+        self.ingest.take().ok_or_else(|| crate::appliance::refused("the backup is over"))
+    }
+}
+
+impl Backup for Session {
+    fn have(&mut self, names: &[Name]) -> Result<Vec<bool>, ArchiveError> {
+        Ok(self.storage.shared().known(self.machine, names)?)
+    }
+
+    fn data(&mut self, number: u64, bundle: VerifiedBundle) -> Result<(), ArchiveError> {
+        let machine = self.machine;
+        self.waiting_bytes += bundle.body().len() as u64;
+        let settle = self.waiting_bytes >= DURABLE_BYTES;
+        self.storage.change(move |pool| {
+            pool.put_bundle(machine, bundle)?;
+            if settle { pool.commit(Vec::new()) } else { Ok::<_, PoolError>(()) }
+        })?;
+        self.last_bundle = number;
+        if settle {
+            self.durable = number;
+            self.waiting_bytes = 0;
+        }
+        Ok(())
+    }
+
+    fn operations(&mut self, operations: Vec<Operation>) -> Result<(), ArchiveError> {
+        let ingest = self.ingest.as_mut().ok_or_else(|| crate::appliance::refused("the backup is over"))?;
+        ingest.operations(self.next, &operations)?;
+        self.next = SequenceNumber(self.next.0.saturating_add(operations.len() as u64));
+        if ingest.wants_flush() {
+            let mut ingest = self.take_ingest()?;
+            let flushed = self.storage.change(move |pool| ingest.flush(pool).map(|()| ingest))?;
+            self.ingest = Some(flushed);
+        }
+        Ok(())
+    }
+
+    fn durable(&mut self) -> u64 {
+        self.durable
+    }
+
+    fn finish(&mut self, finish: Finish) -> Result<Finished, ArchiveError> {
+        let ingest = self.take_ingest()?;
+        let Finish { last, started, finished, totals, exceptions, exceptions_count } = finish;
+        let closing = Closing { last, started, finished, totals, exceptions, exceptions_count };
+        match self.storage.change(move |pool| ingest.finish(pool, closing))? {
+            Ingested::Point(point) => {
+                self.durable = self.last_bundle;
+                Ok(Finished::Point(point))
+            }
+            Ingested::Lacking(names) => Ok(Finished::Lacking(names)),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `keepfast serve`: the appliance itself.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::appliance::Appliance;
+use crate::cli::Data;
+use crate::commands::Done;
+use crate::data::DataDirectory;
+use crate::listen::{Limits, Listener, Options, Service};
+use crate::storage::Storage;
+
+pub(crate) fn run(data: &Data, listen: &[SocketAddr], announce: Vec<String>) -> anyhow::Result<Done> {
+    let directory = DataDirectory::new(&data.data);
+    let opened = directory.open_or_create()?;
+    if let Some(recovery) = &opened.recovery {
+        let mut err = std::io::stderr().lock();
+        writeln!(err, "A pool was made in {}.", data.data.display())?;
+        writeln!(err, "Its recovery key, shown only now; write it down and keep it away from here:\n")?;
+        writeln!(err, "    {}\n", recovery.as_str())?;
+    }
+    for damage in opened.pool.shared().damage() {
+        warn!(damage, "found when the pool was opened");
+    }
+    let storage = Storage::start(opened.pool).context("start the writer of the pool")?;
+    let appliance = Arc::new(Appliance::new(storage));
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    runtime.block_on(serve(Arc::clone(&appliance), &directory, listen, announce))?;
+    drop(runtime);
+    info!("the appliance has stopped");
+    Ok(Done::Whole)
+}
+
+async fn serve(
+    appliance: Arc<Appliance>,
+    directory: &DataDirectory,
+    listen: &[SocketAddr],
+    announce: Vec<String>,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let authority = appliance.authority()?;
+    let options =
+        Options { addresses: listen.to_vec(), socket: Some(directory.socket()), limits: Limits::default() };
+    let service: Arc<dyn Service> = Arc::clone(&appliance) as Arc<dyn Service>;
+    let listener = Listener::open(service, authority, &options).await?;
+    let addresses: Vec<String> = listener.addresses().iter().map(ToString::to_string).collect();
+    appliance.set_addresses(if announce.is_empty() { &addresses } else { &announce })?;
+    info!(addresses = addresses.join(" "), "the appliance is listening");
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(listener.run(stopped));
+    tokio::select! {
+        _ = terminate.recv() => info!("asked to stop"),
+        _ = interrupt.recv() => info!("interrupted"),
+    }
+    stop.send_replace(true);
+    running.await.context("the listener ended in a panic")
+}

@@ -1,0 +1,127 @@
+//! The data directory of an appliance: the pool, its key, and the socket of the program that has it open.
+//!
+//! `DATA/pool` is the embedded drive, `DATA/keepfast.key` the key file (unless there is a passphrase), `DATA/keepfast.sock`
+//! the operator's socket.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use host::{HostClock, HostDisk, HostEntropy};
+use medium::Entropy;
+use pool::keys::{Unlock, parse_recovery_text, recovery_text};
+use pool::{Options, Pool, PoolError, World};
+use zeroize::Zeroizing;
+
+/// Where an appliance keeps everything.
+pub(crate) struct DataDirectory(PathBuf);
+
+/// A pool that was opened, and the recovery key if it was just made.
+pub(crate) struct OpenedPool {
+    pub(crate) pool: Pool,
+    pub(crate) recovery: Option<Zeroizing<String>>,
+}
+
+impl DataDirectory {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// The operator's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.0.join("keepfast.sock")
+    }
+
+    fn pool(&self) -> PathBuf {
+        self.0.join("pool")
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.0.join("keepfast.key")
+    }
+
+    /// Opens the pool.
+    pub(crate) fn open(&self) -> anyhow::Result<Pool> {
+        let shown = self.0.display();
+        if !self.pool().is_dir() {
+            bail!("there is no pool in {shown}; `keepfast serve --data {shown}` makes one");
+        }
+        Ok(Pool::open(self.world()?, &self.unlock()?, Options::default())?)
+    }
+
+    /// Opens the pool, or makes one with a key file or passphrase and a recovery key.
+    pub(crate) fn open_or_create(&self) -> anyhow::Result<OpenedPool> {
+        let make = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+        make(&self.pool()).with_context(|| format!("make {}", self.pool().display()))?;
+        match self.open() {
+            Ok(pool) => return Ok(OpenedPool { pool, recovery: None }),
+            Err(error) => match error.downcast_ref::<PoolError>() {
+                Some(PoolError::NoPool) => {}
+                _ if error.downcast_ref::<NoKey>().is_some() => {}
+                _ => return Err(error),
+            },
+        }
+        let world = self.world()?;
+        let mut recovery = Zeroizing::new([0; 32]);
+        HostEntropy.fill(&mut *recovery);
+        let text = Zeroizing::new(recovery_text(&recovery));
+        let unlocks = [self.unlock_or_create()?, Unlock::Recovery(recovery)];
+        let pool = Pool::create(world, &unlocks, Options::default())?;
+        Ok(OpenedPool { pool, recovery: Some(text) })
+    }
+
+    fn world(&self) -> anyhow::Result<World> {
+        let disk = HostDisk::open(&self.pool())?;
+        Ok(World { disk: Arc::new(disk), clock: Arc::new(HostClock), entropy: Arc::new(HostEntropy) })
+    }
+
+    /// What opens the pool: a recovery key or passphrase from the environment, else the key file.
+    fn unlock(&self) -> anyhow::Result<Unlock> {
+        if let Ok(text) = std::env::var("KEEPFAST_RECOVERY_KEY") {
+            let key = parse_recovery_text(&text);
+            return key
+                .map(Unlock::Recovery)
+                .context("KEEPFAST_RECOVERY_KEY is not a recovery key: mistyped?");
+        }
+        if let Ok(text) = std::env::var("KEEPFAST_PASSPHRASE") {
+            return Ok(Unlock::Passphrase(Zeroizing::new(text)));
+        }
+        let path = self.key_file();
+        let mut file = match std::fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(NoKey(path).into()),
+            Err(error) => return Err(error).with_context(|| format!("open {}", path.display())),
+        };
+        let mut key = Zeroizing::new([0; 32]);
+        file.read_exact(&mut *key).with_context(|| format!("{} is not a key file", path.display()))?;
+        Ok(Unlock::KeyFile(key))
+    }
+
+    fn unlock_or_create(&self) -> anyhow::Result<Unlock> {
+        match self.unlock() {
+            Err(error) if error.downcast_ref::<NoKey>().is_some() => {}
+            other => return other,
+        }
+        let path = self.key_file();
+        let mut key = Zeroizing::new([0; 32]);
+        HostEntropy.fill(&mut *key);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("make {}", path.display()))?;
+        file.write_all(&*key)?;
+        file.sync_all()?;
+        std::fs::File::open(&self.0)?.sync_all()?;
+        Ok(Unlock::KeyFile(key))
+    }
+}
+
+/// There is no key file.
+#[derive(Debug, thiserror::Error)]
+#[error("the key file {} is missing; put it back, or set KEEPFAST_PASSPHRASE or KEEPFAST_RECOVERY_KEY", .0.display())]
+struct NoKey(PathBuf);

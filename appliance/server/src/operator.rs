@@ -1,0 +1,67 @@
+//! What only the operator may ask for, on the appliance itself.
+
+use model::archive::ArchiveError;
+use wire::message::{PoolStatus, VerifyReport};
+use wire::{Reply, Request};
+
+use crate::appliance::{Appliance, refused, revoke};
+use crate::tokens::{self, Wanted};
+
+/// Does what the operator asks for.
+pub(crate) fn answer(appliance: &Appliance, request: Request) -> Result<Reply, ArchiveError> {
+    match request {
+        Request::CreateToken { machine, restore, own_domain, address } => {
+            let addresses = match address {
+                Some(address) => vec![address],
+                None => appliance.addresses()?,
+            };
+            if addresses.is_empty() {
+                return Err(refused(
+                    "no address is known yet; start the appliance once, or say --address HOST:PORT",
+                ));
+            }
+            let pin = appliance.authority().map_err(|e| refused(e.to_string()))?.pin();
+            let wanted = Wanted { machine, restore, own_domain, addresses, pin };
+            let (text, expires) = appliance.storage().change(move |pool| tokens::create(pool, wanted))?;
+            Ok(Reply::Token { text, expires })
+        }
+        Request::Revoke { machine } => {
+            appliance.storage().change(move |pool| revoke(pool, &machine))?;
+            Ok(Reply::Done)
+        }
+        Request::Status => {
+            let status = appliance.storage().shared().status()?;
+            Ok(Reply::Status { status: pool_status(status) })
+        }
+        Request::Verify { point } => {
+            let found = appliance.storage().shared().verify(point)?;
+            let report = VerifyReport {
+                frames: found.frames,
+                chunks: found.chunks,
+                points: found.points,
+                bytes: found.bytes,
+                damage: found.damage,
+                damage_count: found.damage_count,
+            };
+            Ok(Reply::Verified { report })
+        }
+        _ => Err(refused("this is not for operators")),
+    }
+}
+
+fn pool_status(status: pool::Status) -> PoolStatus {
+    PoolStatus {
+        pool: status.pool.iter().map(|byte| format!("{byte:02x}")).collect(),
+        commit: status.commit,
+        machines: status.machines,
+        sources: status.sources,
+        points: status.points,
+        chunks: status.chunks,
+        chunk_bytes: status.chunk_bytes,
+        segments: status.segments,
+        segment_bytes: status.segment_bytes,
+        capacity_bytes: status.capacity_bytes,
+        available_bytes: status.available_bytes,
+        damage: status.damage,
+    }
+}
