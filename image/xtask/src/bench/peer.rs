@@ -121,7 +121,7 @@ impl Contender for Peer {
         place: &Place,
         interruption: &Interruption,
     ) -> Result<Option<Cost>> {
-        let newest = if self.incremental { Step::Changed } else { Step::First };
+        let newest = point(Step::Changed);
         match step {
             Step::Unchanged | Step::Changed if !self.incremental => Ok(None),
             Step::First | Step::Unchanged | Step::Changed => {
@@ -131,18 +131,16 @@ impl Contender for Peer {
             }
             Step::Restore => {
                 if !self.incremental {
-                    // A copy has no points: it is brought up to date, so that all restore the same.
-                    fs::remove_dir_all(&place.repository).context("remove the old copy")?;
-                    fs::create_dir_all(&place.repository).context("make a folder")?;
-                    self.measure(self.backup, place, point(newest), interruption)?;
+                    // A copy has no points: there is a new one of the changed source, so that all restore the same.
+                    self.measure(self.backup, place, newest, interruption)?;
                 }
-                self.measure(self.restore, place, point(newest), interruption).map(Some)
+                self.measure(self.restore, place, newest, interruption).map(Some)
             }
             Step::OneFile => match self.one_file {
                 OneFile::None => Ok(None),
-                OneFile::Printed(line) => self.measure(line, place, point(newest), interruption).map(Some),
+                OneFile::Printed(line) => self.measure(line, place, newest, interruption).map(Some),
                 OneFile::Mounted(line, root) => {
-                    let mut shell = command("sh", &["-c", &fill(line, place, point(newest))]);
+                    let mut shell = command("sh", &["-c", &fill(line, place, newest)]);
                     self.set_variables(&mut shell, place);
                     let root = place.mount.join(root);
                     read_mounted(&mut shell, place, &inside(&root, &place.file), interruption).map(Some)

@@ -43,6 +43,11 @@ impl Source {
         &self.folder
     }
 
+    /// How many bytes it has.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// In words.
     pub(crate) fn describe(&self) -> String {
         let mebibytes = self.bytes >> 20;
