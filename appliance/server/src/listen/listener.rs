@@ -1,10 +1,11 @@
 //! The doors as a whole: opened, served, and closed again.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -20,6 +21,9 @@ use super::refusals::Refusals;
 use super::socket::OperatorSocket;
 use super::verify::Verifiers;
 use super::{Authority, Limits, ListenError, Service, tls};
+
+/// Connections that wait to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 4096;
 
 /// Where to listen.
 #[derive(Clone, Debug, Default)]
@@ -67,8 +71,7 @@ impl Listener {
     ) -> Result<Self, ListenError> {
         let mut network = Vec::new();
         for &address in &options.addresses {
-            let failed = |source| ListenError::Tcp { address, source };
-            network.push(TcpListener::bind(address).await.map_err(failed)?);
+            network.push(bind(address).map_err(|source| ListenError::Tcp { address, source })?);
         }
         let operator = options.socket.as_deref().map(OperatorSocket::bind).transpose()?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -149,6 +152,15 @@ impl Listener {
             );
         }
     }
+}
+
+/// Listens on an address, with room for all machines of a site that come at once.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // After a restart, connections of the last run must not keep the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Lets an operator in if it is one and there is a place.

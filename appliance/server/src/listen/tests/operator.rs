@@ -88,6 +88,7 @@ pub(crate) fn tls(
     let name = ServerName::try_from("keepfast").unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let stream = TcpStream::connect(doors.address).unwrap();
+    stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     StreamOwned::new(connection, stream)
 }
