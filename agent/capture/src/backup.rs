@@ -8,7 +8,7 @@ use model::Time;
 use model::record::{Exception, Point, Totals};
 
 use crate::appliance::{Begun, Ending, Finish};
-use crate::cache::{Header, SourceCache, Snapshot, chain};
+use crate::cache::{Header, Snapshot, SourceCache, chain, guarded};
 use crate::filter::Filter;
 use crate::log::LogWriter;
 use crate::pipeline;
@@ -82,8 +82,11 @@ impl Job<'_> {
     fn attempt(&self, source: &SourceCache) -> Result<Outcome, BackupError> {
         let cached = |error: CacheError| source.paths.problem(error);
         self.progress.task(Task::Begin);
-        source.take_in_log().map_err(cached)?;
-        let base = source.header().map_err(cached)?.continuity;
+        let base = guarded(|| {
+            source.take_in_log()?;
+            Ok(source.header()?.continuity)
+        })
+        .map_err(cached)?;
         let failed = |source| BackupError::Appliance { during: "beginning the backup", source };
         let begun = self.appliance.begin(&self.config.label, base.as_deref()).map_err(failed)?;
         let result = self.scan(source, &begun, base.as_deref());
@@ -93,15 +96,10 @@ impl Job<'_> {
         result
     }
 
-    fn scan(
-        &self,
-        source: &SourceCache,
-        begun: &Begun,
-        base: Option<&[u8]>,
-    ) -> Result<Outcome, BackupError> {
+    fn scan(&self, source: &SourceCache, begun: &Begun, base: Option<&[u8]>) -> Result<Outcome, BackupError> {
         let cached = |error: CacheError| source.paths.problem(error);
         let matched = begun.matched && base.is_some();
-        let snapshot = source.snapshot(matched).map_err(cached)?;
+        let snapshot = guarded(|| source.snapshot(matched)).map_err(cached)?;
         let started = now();
         let (counters, halt) = (Counters::default(), Halt::new(self.stop));
         let memory = self.limits.memory_bytes;
@@ -132,7 +130,7 @@ impl Job<'_> {
         let header = Header { continuity: Some(point.continuity.clone()), next: walked.next };
         let log = sending.into_log();
         drop(snapshot);
-        if let Err(error) = source.commit(log, &header, !matched) {
+        if let Err(error) = guarded(|| source.commit(log, &header, !matched)) {
             // The point is made; the next backup compares by reading.
             tracing::warn!(source = %self.config.label, error = %chain(&error), "cache could not be written");
         }

@@ -20,9 +20,9 @@ mod snapshot;
 
 use std::path::{Path, PathBuf};
 
+use model::ObjectId;
 use model::codec::{Fields, put_number};
 use model::record::Label;
-use model::ObjectId;
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 pub(crate) use snapshot::{Entries, Snapshot};
@@ -144,15 +144,34 @@ impl Header {
 /// The cache of one source, held by one backup.
 pub(crate) struct SourceCache {
     pub(crate) paths: Paths,
-    database: Database,
+    database: OpenDatabase,
     memory_bytes: usize,
+}
+
+/// A database that can be closed even when it has panicked.
+struct OpenDatabase(Option<Database>);
+
+impl OpenDatabase {
+    fn get(&self) -> Result<&Database, CacheError> {
+        self.0.as_ref().ok_or(CacheError::Damaged("the database"))
+    }
+}
+
+impl Drop for OpenDatabase {
+    fn drop(&mut self) {
+        let database = self.0.take();
+        // After a panic inside of it the database panics again when it is closed.
+        if guarded(|| Ok(drop(database))).is_err() {
+            tracing::warn!("cache was not closed in order");
+        }
+    }
 }
 
 impl SourceCache {
     fn open(paths: Paths, memory_bytes: usize) -> Result<Self, CacheError> {
         std::fs::create_dir_all(&paths.folder)?;
         if paths.database.exists() {
-            match open_existing(&paths.database, memory_bytes) {
+            match guarded(|| open_existing(&paths.database, memory_bytes)) {
                 Ok(database) => return Ok(Self { paths, database, memory_bytes }),
                 Err(CacheError::Busy) => return Err(CacheError::Busy),
                 Err(error) => {
@@ -162,7 +181,7 @@ impl SourceCache {
                 }
             }
         }
-        let database = create(&paths, memory_bytes)?;
+        let database = OpenDatabase(Some(create(&paths, memory_bytes)?));
         Ok(Self { paths, database, memory_bytes })
     }
 
@@ -175,8 +194,10 @@ impl SourceCache {
     }
 
     /// What the cache says, with the state itself only if it is the newest point's.
+    ///
+    /// Damage shows as an error or as a panic: see [`guarded`].
     pub(crate) fn header(&self) -> Result<Header, CacheError> {
-        let transaction = self.database.begin_read()?;
+        let transaction = self.database.get()?.begin_read()?;
         let table = transaction.open_table(HEADER)?;
         table.get(HEADER_KEY)?.map_or(Ok(Header::void()), |value| Header::decode(value.value()))
     }
@@ -189,9 +210,9 @@ fn builder(memory_bytes: usize) -> redb::Builder {
 }
 
 /// Opens a database and looks into every table, so that damage to its skeleton shows here.
-fn open_existing(path: &Path, memory_bytes: usize) -> Result<Database, CacheError> {
-    let database = builder(memory_bytes).open(path)?;
-    let transaction = database.begin_read()?;
+fn open_existing(path: &Path, memory_bytes: usize) -> Result<OpenDatabase, CacheError> {
+    let database = OpenDatabase(Some(builder(memory_bytes).open(path)?));
+    let transaction = database.get()?.begin_read()?;
     for table in TABLES {
         transaction.open_table(table)?;
     }
@@ -215,6 +236,13 @@ fn create(paths: &Paths, memory_bytes: usize) -> Result<Database, CacheError> {
     std::fs::rename(&paths.unfinished, &paths.database)?;
     std::fs::File::open(&paths.folder)?.sync_all()?;
     Ok(database)
+}
+
+/// Runs something that touches the database, which panics on some kinds of damage.
+pub(crate) fn guarded<T>(action: impl FnOnce() -> Result<T, CacheError>) -> Result<T, CacheError> {
+    // Whatever a panic leaves half done is thrown away with the whole cache.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(action))
+        .unwrap_or(Err(CacheError::Damaged("the database")))
 }
 
 /// An error with all its causes, for a log line.

@@ -96,9 +96,7 @@ pub(crate) struct Filter {
 
 impl Filter {
     pub(crate) fn new(config: &SourceConfig) -> Result<Self, BackupError> {
-        let identity = |path| {
-            rustix::fs::stat(path).ok().map(|found| (found.st_dev, found.st_ino))
-        };
+        let identity = |path| rustix::fs::stat(path).ok().map(|found| (found.st_dev, found.st_ino));
         Ok(Self {
             excludes: patterns(&config.excludes)?,
             images: patterns(&config.images)?,
@@ -135,6 +133,7 @@ impl Filter {
 
 fn patterns(lines: &[String]) -> Result<Option<Gitignore>, BackupError> {
     let mut builder = GitignoreBuilder::new("/");
+    builder.allow_unclosed_class(false);
     for line in lines {
         let wrong = |source| BackupError::Pattern { pattern: line.clone(), source };
         builder.add_line(None, line).map_err(wrong)?;

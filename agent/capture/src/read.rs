@@ -20,12 +20,10 @@ use rustix::io::Errno;
 
 use crate::appliance::HAVE_MAX;
 use crate::cache::{Paths, Snapshot};
+use crate::open::open_file;
 use crate::pipeline::Event;
 use crate::stat::Seen;
-use crate::task::{
-    Before, Counters, FileJob, Halt, Part, Piece, Step, Task, cause_of, exception,
-};
-use crate::open::open_file;
+use crate::task::{Before, Counters, FileJob, Halt, Part, Piece, Step, Task, cause_of, exception};
 use crate::window::Window;
 use crate::xattr::XattrReader;
 use crate::{Appliance, BackupError, CacheError};

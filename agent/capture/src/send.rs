@@ -192,7 +192,8 @@ impl<'a> Sending<'a> {
     }
 
     fn take_part(&mut self, part: Part, ends: &Ends) -> Result<(), BackupError> {
-        let Part { ticket, last, operations, links, mut updates, failed, problems, pieces, bytes, held } = part;
+        let Part { ticket, last, operations, links, mut updates, failed, problems, pieces, bytes, held } =
+            part;
         debug_assert_eq!(ticket, self.head, "parts come in the order of tickets");
         problems.into_iter().for_each(|problem| self.problem(problem));
         self.failed.extend(failed);

@@ -1,7 +1,7 @@
 //! What the filesystem says of an inode, and when that proves that nothing changed.
 
-use model::item::{Attributes, FileKind};
 use model::Time;
+use model::item::{Attributes, FileKind};
 use rustix::fs::{FileType, Stat};
 use rustix::time::ClockId;
 

@@ -132,6 +132,7 @@ impl<'a> Walker<'a> {
 
     /// Walks what is selected of the tree.
     pub(crate) fn walk(mut self, selection: Selection) -> Result<Walked, WalkError> {
+        self.found = selection == Selection::All;
         let root = self.root(selection)?;
         let mut stack = Vec::new();
         if let Some(frame) = self.enter(root, None)? {
@@ -176,7 +177,15 @@ impl<'a> Walker<'a> {
             Some(record) => Was::Changed(Box::new(record)),
             None => Was::New(None),
         };
-        Ok(Child { parent: ROOT_PARENT, name: Box::default(), object: ObjectId::ROOT, seen, was, selection, is_chosen: true })
+        Ok(Child {
+            parent: ROOT_PARENT,
+            name: Box::default(),
+            object: ObjectId::ROOT,
+            seen,
+            was,
+            selection,
+            is_chosen: true,
+        })
     }
 
     /// Goes up from a directory that is done, opening its parent again if that was closed.

@@ -2,9 +2,9 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
+use model::ObjectId;
 use model::item::XATTR_VALUE_LENGTH_MAX;
 use model::operation::Operation;
-use model::ObjectId;
 use rustix::fs::{fgetxattr, flistxattr, getxattr, lgetxattr, listxattr, llistxattr};
 use rustix::io::Errno;
 

@@ -32,7 +32,7 @@ impl SourceCache {
         log.flush()?;
         let has_log = !log.is_empty();
         drop(log);
-        let mut transaction = self.database.begin_write()?;
+        let mut transaction = self.database.get()?.begin_write()?;
         transaction.set_two_phase_commit(true);
         transaction.set_quick_repair(true);
         let stale: &[Table] = if void { &TABLES } else { &[RESUME] };

@@ -14,9 +14,7 @@ use super::snapshot::{Snapshot, place_key};
 use super::{RESUME, SourceCache, remove};
 use crate::CacheError;
 use crate::log::{LogReader, Update};
-use crate::record::{
-    Content, Record, Run, decode_piece, decode_runs, encode_piece, encode_runs, open, seal,
-};
+use crate::record::{Content, Record, Run, decode_piece, decode_runs, encode_piece, encode_runs, open, seal};
 use crate::stat::Stamp;
 
 /// The number under which the stamp of a file stands, behind all its pieces.
@@ -50,7 +48,7 @@ impl SourceCache {
     }
 
     fn take_in(&self, mut reader: LogReader, durable: u64) -> Result<(), CacheError> {
-        let mut transaction = self.database.begin_write()?;
+        let mut transaction = self.database.get()?.begin_write()?;
         transaction.set_two_phase_commit(true);
         {
             let mut table = transaction.open_table(RESUME)?;

@@ -31,7 +31,7 @@ pub(crate) struct Entries<'a>(Option<redb::Range<'a, &'static [u8], &'static [u8
 impl SourceCache {
     /// The state for comparison if it `matched` the newest point, and in any case what can be resumed.
     pub(crate) fn snapshot(&self, matched: bool) -> Result<Snapshot, CacheError> {
-        let transaction = self.database.begin_read()?;
+        let transaction = self.database.get()?.begin_read()?;
         let resume = transaction.open_table(RESUME)?;
         let resume = if resume.first()?.is_some() { Some(resume) } else { None };
         if !matched {
@@ -78,8 +78,7 @@ impl Snapshot {
             found.value().split_first_chunk().ok_or(CacheError::Damaged("place of a directory"))?;
         let parent = ObjectId(u64::from_be_bytes(*parent));
         let record = self.entry(parent, name)?;
-        let record =
-            record.filter(|found| found.is_directory() && (found.device, found.inode) == place);
+        let record = record.filter(|found| found.is_directory() && (found.device, found.inode) == place);
         Ok(record.map(|record| (parent, name.to_vec(), record)))
     }
 

@@ -73,9 +73,10 @@ impl Reader<'_> {
             let mut feed = Feed { file, position: start, end };
             let shared = self.shared;
             let mut buffer = self.buffer.take().unwrap_or_default();
-            let result = shared.cutter.cut(&mut feed, Self::plan(job), &mut buffer, &mut |_, chunk: &[u8]| {
-                self.take_chunk(chunk, is_sparse, output)
-            });
+            let result =
+                shared.cutter.cut(&mut feed, Self::plan(job), &mut buffer, &mut |_, chunk: &[u8]| {
+                    self.take_chunk(chunk, is_sparse, output)
+                });
             self.buffer = Some(buffer);
             let length = result?;
             Counters::add(&shared.counters.bytes_read, length);

@@ -69,12 +69,7 @@ pub(super) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    pub(super) const fn new(
-        object: ObjectId,
-        place: (u64, u64),
-        is_linked: bool,
-        old: OldRuns<'a>,
-    ) -> Self {
+    pub(super) const fn new(object: ObjectId, place: (u64, u64), is_linked: bool, old: OldRuns<'a>) -> Self {
         Self { object, place, is_linked, old, offset: 0, hole: 0, runs: Vec::new(), pieces: 0 }
     }
 
@@ -111,7 +106,8 @@ impl<'a> Output<'a> {
         if !is_old {
             let content = match run.name {
                 Some(name) => {
-                    let length = u32::try_from(run.length).map_err(|_| CacheError::Damaged("length of a run"))?;
+                    let length =
+                        u32::try_from(run.length).map_err(|_| CacheError::Damaged("length of a run"))?;
                     Written::Chunk { name, skip: 0, length }
                 }
                 None => Written::Hole { length: run.length },
@@ -148,11 +144,7 @@ impl<'a> Output<'a> {
     }
 
     /// Writes the runs of the last point again, over what has been written of the file.
-    pub(super) fn write_old(
-        &mut self,
-        part: &mut Part,
-        mut old: OldRuns<'_>,
-    ) -> Result<(), CacheError> {
+    pub(super) fn write_old(&mut self, part: &mut Part, mut old: OldRuns<'_>) -> Result<(), CacheError> {
         while let Some((_, run)) = old.next()? {
             self.run(part, run)?;
         }

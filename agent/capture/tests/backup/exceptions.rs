@@ -1,0 +1,145 @@
+//! Files that cannot be read, vanish or change: each is an exception, and the rest is in the point.
+
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use capture::BackupError;
+use model::record::ExceptionCause;
+
+use crate::world::{World, odd, text, write};
+
+#[test]
+fn a_protected_path_that_is_missing_keeps_what_the_last_point_had() {
+    let mut world = World::new();
+    let (here, away) = (world.tree().join("here"), world.tree().join("away"));
+    for path in [&here, &away] {
+        std::fs::create_dir(path).unwrap();
+        write(&path.join("file"), b"content");
+    }
+    world.config.paths = vec![here.clone(), away.clone()];
+    assert_eq!(world.backup().unwrap().exceptions, []);
+    std::fs::rename(&away, world.tree().join("unmounted")).unwrap();
+    write(&here.join("file"), b"changed");
+    let outcome = world.backup().unwrap();
+    let causes: Vec<_> = outcome.exceptions.iter().map(|problem| problem.cause).collect();
+    assert_eq!(causes, [ExceptionCause::Unreadable]);
+    let point = world.appliance.newest_tree();
+    assert_eq!(point.files(&here)[&here.join("file")].content, b"changed");
+    assert_eq!(point.files(&away)[&away.join("file")].content, b"content");
+    std::fs::rename(&here, world.tree().join("gone as well")).unwrap();
+    let error = world.backup().unwrap_err();
+    assert!(matches!(&error, BackupError::NothingToRead { first } if first.contains("away")), "{error}");
+}
+
+#[test]
+fn a_path_through_a_symbolic_link_is_not_followed() {
+    let mut world = World::new();
+    std::fs::create_dir(world.tree().join("real")).unwrap();
+    write(&world.tree().join("real/file"), b"content");
+    std::os::unix::fs::symlink("real", world.tree().join("link")).unwrap();
+    world.config.paths = vec![world.tree().join("link/file"), world.tree().join("real")];
+    let outcome = world.backup().unwrap();
+    assert_eq!(outcome.exceptions.len(), 1, "{:?}", outcome.exceptions);
+    assert!(outcome.exceptions[0].path.ends_with(b"/link"));
+    assert!(world.appliance.newest_tree().has(&world.tree().join("real/file")));
+}
+
+#[test]
+fn without_root_what_may_not_be_read_is_an_exception() {
+    if odd::is_root() {
+        // Root may read everything: the same is provoked with a file that fails to be read.
+        let world = World::new();
+        write(&world.tree().join("good"), b"content");
+        let mut world = world;
+        world.config.paths.push("/proc/self/mem".into());
+        world.config.paths.push("/proc/1/task".into());
+        world.backup().unwrap();
+        world.compare();
+        return;
+    }
+    let world = World::new();
+    let at = |name: &str| world.tree().join(name);
+    std::fs::create_dir(at("folder")).unwrap();
+    write(&at("folder/file"), b"content");
+    write(&at("file"), b"content");
+    write(&at("new"), b"content");
+    std::fs::set_permissions(at("new"), std::fs::Permissions::from_mode(0)).unwrap();
+    assert_eq!(world.backup().unwrap().exceptions.len(), 1);
+    for name in ["folder", "file"] {
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0)).unwrap();
+    }
+    let outcome = world.backup().unwrap();
+    assert_eq!(outcome.exceptions.len(), 3);
+    let point = world.appliance.newest_tree();
+    assert!(point.has(&at("folder/file")) && point.has(&at("file")) && !point.has(&at("new")));
+}
+
+#[test]
+fn a_file_that_always_changes_is_stored_with_an_exception() {
+    let world = World::new();
+    let path = world.tree().join("busy");
+    write(&path, &text(1, 60_000_000));
+    write(&world.tree().join("calm"), b"content");
+    let stop = AtomicBool::new(false);
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            let mut round = 0u64;
+            while !stop.load(Ordering::Relaxed) {
+                round += 1;
+                file.write_all_at(&round.to_le_bytes(), round % 50_000_000).unwrap();
+            }
+        });
+        let outcome = world.backup();
+        stop.store(true, Ordering::Relaxed);
+        outcome.unwrap()
+    });
+    let causes: Vec<_> = outcome.exceptions.iter().map(|problem| problem.cause).collect();
+    assert_eq!(causes, [ExceptionCause::Changed]);
+    let point = world.appliance.newest_tree();
+    assert_eq!(point.files(&world.tree())[&path].content.len(), 60_000_000);
+    world.backup_and_compare();
+}
+
+#[test]
+fn a_tree_that_is_torn_apart_meanwhile_still_makes_points() {
+    let world = World::new();
+    let stop = AtomicBool::new(false);
+    for index in 0..300 {
+        write(&world.tree().join(format!("steady {index}")), &text(index, 5000));
+    }
+    std::thread::scope(|scope| {
+        let tear = |seed: u64| {
+            let (root, stop) = (world.tree(), &stop);
+            move || {
+                let mut round = seed;
+                while !stop.load(Ordering::Relaxed) {
+                    round += 2;
+                    let at = |number: u64| root.join(format!("torn {}", number % 9));
+                    // Whatever of this fails has lost a race, which is the point.
+                    let _ = match round / 2 % 7 {
+                        0 => std::fs::create_dir_all(at(round).join("below").join("deeper")),
+                        1 => std::fs::write(at(round * 3).join("file"), text(round, 200_000)),
+                        2 => std::fs::rename(at(round), at(round * 5).join("below")),
+                        3 => std::fs::remove_dir_all(at(round * 7)),
+                        4 => std::fs::hard_link(at(round).join("file"), at(round * 5).join("link")),
+                        5 => std::fs::write(at(round * 11), b"a file"),
+                        _ => std::fs::remove_file(at(round * 11)),
+                    };
+                }
+            }
+        };
+        scope.spawn(tear(0));
+        scope.spawn(tear(1));
+        for _ in 0..15 {
+            world.backup().unwrap();
+            let point = world.appliance.newest_tree().files(&world.tree());
+            for index in 0..300 {
+                let steady = &point[&world.tree().join(format!("steady {index}"))];
+                assert_eq!(steady.content, text(index, 5000));
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    world.backup_and_compare();
+}
