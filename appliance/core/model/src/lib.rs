@@ -3,6 +3,7 @@
 //! Values and their encodings only; nothing here reads, writes, waits or draws a number.
 
 pub mod archive;
+pub mod browse;
 pub mod codec;
 pub mod error;
 pub mod id;

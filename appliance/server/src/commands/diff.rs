@@ -6,6 +6,7 @@ use anyhow::bail;
 use host::HostClock;
 use medium::Clock;
 use model::archive::{Archive, PointKey};
+use model::browse;
 use model::item::{Item, ItemPart};
 use model::path::EntryName;
 use model::{Escaped, ObjectId};
@@ -14,7 +15,6 @@ use serde_json::{Value, json};
 use crate::access::{Access, Place};
 use crate::cli::Listing;
 use crate::commands::{Done, print_rows, text};
-use crate::files;
 
 /// Differences asked for at once.
 const PAGE: usize = 2048;
@@ -95,7 +95,7 @@ impl Paths {
         let mut waiting = vec![ObjectId::ROOT];
         while let Some(directory) = waiting.pop() {
             let above = paths.get(&directory).cloned().unwrap_or_default();
-            for (name, object, kind) in files::entries(archive, point, directory)? {
+            for (name, object, kind) in browse::entries(archive, point, directory)? {
                 if paths.contains_key(&object) {
                     continue;
                 }

@@ -5,8 +5,8 @@ use std::io::{BufWriter, Write};
 use anyhow::bail;
 use host::HostClock;
 use medium::Clock;
-use model::Escaped;
 use model::item::FileKind;
+use model::{Escaped, browse};
 use serde_json::{Value, json};
 
 use crate::access::{Access, Place};
@@ -18,7 +18,7 @@ pub(crate) fn ls(place: &Place, listing: &Listing) -> anyhow::Result<Done> {
     let access = Access::open(&listing.data.data)?;
     let archive = access.archive();
     let point = place.find(&*archive, HostClock.now())?.key();
-    let (object, inode) = files::find(&*archive, point, &place.path)?;
+    let (object, inode) = browse::find(&*archive, point, &place.path)?;
     let row = |name: &str, bytes: &[u8], inode: &model::item::Inode| {
         let attributes = &inode.attributes;
         json!({
@@ -35,8 +35,8 @@ pub(crate) fn ls(place: &Place, listing: &Listing) -> anyhow::Result<Done> {
     };
     let mut rows: Vec<Value> = Vec::new();
     if inode.attributes.kind == FileKind::Directory {
-        for (name, child, _) in files::entries(&*archive, point, object)? {
-            let inode = files::inode(&*archive, point, child)?;
+        for (name, child, _) in browse::entries(&*archive, point, object)? {
+            let inode = browse::inode(&*archive, point, child)?;
             rows.push(row(&name.to_string(), name.as_bytes(), &inode));
         }
     } else if let Some(name) = place.path.last() {
@@ -53,7 +53,7 @@ pub(crate) fn cat(place: &Place, data: &Data) -> anyhow::Result<Done> {
     let access = Access::open(&data.data)?;
     let archive = access.archive();
     let point = place.find(&*archive, HostClock.now())?.key();
-    let (object, inode) = files::find(&*archive, point, &place.path)?;
+    let (object, inode) = browse::find(&*archive, point, &place.path)?;
     if inode.attributes.kind != FileKind::File {
         bail!("this is not a file; `keepfast ls` lists directories");
     }

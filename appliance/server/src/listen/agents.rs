@@ -1,6 +1,6 @@
 //! The agents that are connected, so that one that is revoked is put out within seconds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,47 +72,44 @@ impl Agents {
                 () = self.due.notified() => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
-            let keys: BTreeMap<_, _> =
-                self.lock().connected.values().map(|one| (one.key_hash, one.machine)).collect();
+            let keys: BTreeSet<_> = self.lock().connected.values().map(|one| one.key_hash).collect();
             if keys.is_empty() {
                 continue;
             }
             let service = Arc::clone(&service);
-            let looked_up = tokio::task::spawn_blocking(move || allowed(service.as_ref(), keys)).await;
-            match looked_up {
-                Ok(allowed) => self.shut_out_others(&allowed),
+            match tokio::task::spawn_blocking(move || look_up(service.as_ref(), keys)).await {
+                Ok(found) => self.shut_out_others(&found),
                 Err(error) => tracing::error!(%error, "looking agents up has panicked"),
             }
         }
     }
 
-    fn shut_out_others(&self, allowed: &BTreeMap<[u8; 32], (MachineId, bool)>) {
+    /// Puts out whose key belongs to no machine any more, or to another one than it came as.
+    fn shut_out_others(&self, found: &BTreeMap<[u8; 32], Option<MachineId>>) {
         for one in self.lock().connected.values() {
-            let is_out =
-                allowed.get(&one.key_hash).is_some_and(|(machine, ok)| !ok && *machine == one.machine);
-            if is_out {
+            if found.get(&one.key_hash).is_some_and(|machine| *machine != Some(one.machine)) {
                 one.shut_out.notify_one();
             }
         }
     }
 }
 
-/// Which keys still belong to the machine that they came as. When the lookup fails, nobody is put out for it.
-fn allowed(
-    service: &dyn Service,
-    keys: BTreeMap<[u8; 32], MachineId>,
-) -> BTreeMap<[u8; 32], (MachineId, bool)> {
-    let look_up = |(key, machine): ([u8; 32], MachineId)| {
-        let ok = match service.authorise(&key) {
-            Ok(found) => found.is_some_and(|found| found.id == machine),
-            Err(error) => {
-                tracing::warn!(%machine, %error, "cannot look an agent up again");
-                true
+/// To which machine each key belongs. A key that cannot be looked up is left out: nobody is put out for that.
+fn look_up(service: &dyn Service, keys: BTreeSet<[u8; 32]>) -> BTreeMap<[u8; 32], Option<MachineId>> {
+    let mut found = BTreeMap::new();
+    let mut failure = None;
+    for key in keys {
+        match service.authorise(&key) {
+            Ok(machine) => {
+                found.insert(key, machine.map(|machine| machine.id));
             }
-        };
-        (key, (machine, ok))
-    };
-    keys.into_iter().map(look_up).collect()
+            Err(error) => failure = Some(error),
+        }
+    }
+    if let Some(error) = failure {
+        tracing::warn!(%error, "cannot look agents up again; those who are connected stay");
+    }
+    found
 }
 
 impl Entry {

@@ -263,11 +263,12 @@ impl Talk {
     }
 
     async fn welcome(&mut self, id: u32, version: u16, software: &str) -> Result<(), Ending> {
-        tracing::info!(software = %Escaped(software.as_bytes()), "a peer has greeted");
-        if self.who.peer != Peer::Unknown
-            && let Some(place) = &mut self.place
-        {
-            place.know();
+        let software = Escaped(software.as_bytes());
+        if self.who.peer == Peer::Unknown {
+            tracing::debug!(%software, "an unknown peer has greeted");
+        } else {
+            tracing::info!(%software, "a peer has greeted");
+            self.place.iter_mut().for_each(Place::know);
         }
         let (machine, naming_key) = match &self.who.machine {
             Some((machine, key)) => (Some(machine.label.clone()), Some(key.as_bytes().to_vec())),
@@ -395,13 +396,24 @@ impl Talk {
         self.send(id, reply, Vec::new()).await
     }
 
+    fn report(&self, session: u64, error: &ArchiveError) {
+        let machine = self.who.machine.as_ref().map_or("", |(machine, _)| machine.label.as_str());
+        self.shared.refusals.report_backup(machine, session, error);
+    }
+
     /// Tells the peer what came of its backup.
     async fn tell(&mut self, session: u64, news: News) -> Result<(), Ending> {
         match news {
-            News::Answer(id, reply) => self.answer(id, *reply, Vec::new()).await,
+            News::Answer(id, reply) => {
+                if let Reply::Failed { session: Some(session), error } = &*reply {
+                    self.report(*session, error);
+                }
+                self.answer(id, *reply, Vec::new()).await
+            }
             News::Taken(cost) => self.give_back(cost).await,
             News::Durable(number) => self.send(0, Reply::Durable { session, number }, Vec::new()).await,
             News::Failed(error) => {
+                self.report(session, &error);
                 // What waits for its thread is still worked off; nothing more is given to it.
                 self.conversation.fail(session);
                 self.send(0, Reply::Failed { session: Some(session), error }, Vec::new()).await

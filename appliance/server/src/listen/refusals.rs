@@ -1,12 +1,15 @@
-//! One line in the log for every peer that is refused, unless somebody wants to fill the log.
+//! One line in the log for every peer that is refused and every backup that fails, unless somebody wants to fill it.
 //!
-//! An address gets one line in ten seconds and all together twenty; what is left out is counted and said with the
+//! An address, or a machine, gets one line in ten seconds and all together twenty; what is left out is counted and said with the
 //! next line. What a peer says of itself is escaped before it gets here.
 
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use model::ErrorKind;
+use model::archive::ArchiveError;
 
 use super::error::Ending;
 
@@ -37,12 +40,14 @@ impl Refusals {
     /// Says why the peer at `address` was refused; its port does not make it another peer.
     pub(crate) fn report(&self, host: &str, peer: &dyn Display, ending: &Ending) {
         let Some(left_out) = self.admit(host, Instant::now()) else { return };
-        let cause = model::archive::ArchiveError::new(model::ErrorKind::Refused, ending).message;
-        if left_out == 0 {
-            tracing::warn!(%peer, %cause, "refused a peer");
-        } else {
-            tracing::warn!(%peer, %cause, left_out, "refused a peer, and others that are not listed");
-        }
+        let cause = ArchiveError::new(ErrorKind::Refused, ending).message;
+        tracing::warn!(%peer, %cause, left_out, "refused a peer");
+    }
+
+    /// Says why a backup of a machine has failed.
+    pub(crate) fn report_backup(&self, machine: &str, session: u64, error: &ArchiveError) {
+        let Some(left_out) = self.admit(&format!("backup of {machine}"), Instant::now()) else { return };
+        tracing::warn!(session, %error, left_out, "a backup has failed");
     }
 
     /// Whether there is a line for `host` now; if so, how many were left out since the last one.

@@ -216,7 +216,6 @@ impl Worker {
     fn fail_on(&mut self, result: Result<(), ArchiveError>, out: &Reports<'_>) -> bool {
         let Err(error) = result else { return true };
         self.backup = Err(error.clone());
-        tracing::warn!(session = out.session, %error, "a backup has failed");
         out.send(News::Failed(error))
     }
 }
@@ -231,10 +230,7 @@ fn ended(made: Result<Finished, ArchiveError>, session: u64) -> Reply {
             names.truncate(NAMES_MAX);
             Reply::Lacking { names }
         }
-        Err(error) => {
-            tracing::warn!(session, %error, "a backup could not be finished");
-            failed(Some(session), error)
-        }
+        Err(error) => failed(Some(session), error),
     }
 }
 

@@ -117,9 +117,10 @@ fn a_key_that_changes_machines_is_put_out() {
     let connection = Connection::connect(&dir).unwrap();
     let identity = link::Identity::load(&dir).unwrap().unwrap();
     doors.played.adopt(*identity.key_hash(), 2);
-    assert!(connection.next_event(Duration::from_secs(5)).is_err());
     let again = Connection::connect(&dir).unwrap();
     assert_eq!(again.welcome().machine.as_ref().unwrap().as_str(), "web2");
+    assert!(connection.next_event(Duration::from_secs(5)).is_err(), "it came as another machine");
+    assert!(again.request(Request::Machines).is_ok());
 }
 
 #[test]

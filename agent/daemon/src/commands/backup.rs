@@ -1,0 +1,145 @@
+//! `keepfast-agent backup`: one backup after the other, each tried again when the connection breaks.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use capture::{Cache, Limits, Outcome};
+use link::Connection;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::commands::Done;
+use crate::config::{Config, Source};
+use crate::progress::Teller;
+use crate::remote::Remote;
+use crate::signals::stop_flag;
+
+/// How long to wait before each further try after a broken connection.
+const WAITS: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10), Duration::from_secs(30)];
+
+pub(crate) fn run(data: &Path, names: &[String], json: bool) -> anyhow::Result<Done> {
+    let sources = Config::load(data)?.choose(names)?;
+    let _lock = exclusive(data)?;
+    be_modest();
+    let stop = stop_flag()?;
+    let mut done = Done::Whole;
+    for source in &sources {
+        if backup(data, source, json, &stop)? == Done::WithExceptions {
+            done = Done::WithExceptions;
+        }
+    }
+    Ok(done)
+}
+
+/// One agent at a time works with a data directory.
+pub(crate) fn exclusive(data: &Path) -> anyhow::Result<File> {
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("make {}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            bail!("another backup of this agent is running; wait for it, or stop it first")
+        }
+        Err(error) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+/// Others come first.
+pub(crate) fn be_modest() {
+    // Only a wish: where it is refused the backup runs as it is.
+    let _ = rustix::process::setpriority_process(None, 10);
+}
+
+/// Backs one source up.
+pub(crate) fn backup(
+    data: &Path,
+    source: &Source,
+    json: bool,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<Done> {
+    let teller = Teller::new(&source.name, json)?;
+    let mut waits = WAITS.iter();
+    let outcome = loop {
+        match try_once(data, source, &teller, stop) {
+            Ok(outcome) => break outcome,
+            Err(Trouble::Broken(error)) if !stop.load(Ordering::Relaxed) => match waits.next() {
+                Some(wait) => std::thread::sleep(*wait),
+                None => {
+                    teller.end();
+                    return Err(error)
+                        .context("the appliance cannot be reached; asking again goes on from here");
+                }
+            },
+            Err(Trouble::Broken(error) | Trouble::Other(error)) => {
+                teller.end();
+                return Err(error);
+            }
+        }
+    };
+    teller.end();
+    report(source, &outcome, json, &teller)?;
+    Ok(if outcome.exceptions_count == 0 { Done::Whole } else { Done::WithExceptions })
+}
+
+/// Why a try did not end in a point.
+enum Trouble {
+    /// The connection; another try may do.
+    Broken(anyhow::Error),
+    /// Something that another try would meet again.
+    Other(anyhow::Error),
+}
+
+fn try_once(data: &Path, source: &Source, teller: &Teller, stop: &AtomicBool) -> Result<Outcome, Trouble> {
+    let connection = Connection::connect(data).map_err(|error| match error.kind() {
+        model::ErrorKind::Io | model::ErrorKind::Busy => Trouble::Broken(error.into()),
+        _ => Trouble::Other(error.into()),
+    })?;
+    let connection = Arc::new(connection);
+    let welcome = connection.welcome();
+    let (Some(_), Some(naming)) = (&welcome.machine, &welcome.naming_key) else {
+        let cause = "the appliance does not know this agent; join it with a new token";
+        return Err(Trouble::Other(anyhow::anyhow!(cause)));
+    };
+    let config = source.scan(data).map_err(Trouble::Other)?;
+    let cache = Cache::new(&data.join("cache"));
+    let remote = Remote(Arc::clone(&connection));
+    let outcome = capture::backup(&config, &cache, &remote, naming, &Limits::default(), teller, stop);
+    outcome.map_err(|error| {
+        if connection.is_broken() { Trouble::Broken(error.into()) } else { Trouble::Other(error.into()) }
+    })
+}
+
+fn report(source: &Source, outcome: &Outcome, json: bool, teller: &Teller) -> anyhow::Result<()> {
+    let (point, totals) = (&outcome.point, &outcome.totals);
+    if json {
+        teller.say(&serde_json::json!({
+            "source": source.name,
+            "point": point.id,
+            "sequence": point.sequence.0,
+            "files": totals.files,
+            "bytes": totals.bytes,
+            "files_read": totals.files_read,
+            "bytes_read": totals.bytes_read,
+            "bytes_sent": totals.bytes_sent,
+            "exceptions": outcome.exceptions_count,
+        }));
+        return Ok(());
+    }
+    writeln!(
+        std::io::stdout(),
+        "{}@{}: {} files, {} bytes; {} read, {} bytes sent; {} exceptions",
+        source.name,
+        point.id,
+        totals.files,
+        totals.bytes,
+        totals.files_read,
+        totals.bytes_sent,
+        outcome.exceptions_count
+    )?;
+    Ok(())
+}
