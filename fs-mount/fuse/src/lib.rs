@@ -1,1 +1,0 @@
-//! The FUSE adapter over a view.

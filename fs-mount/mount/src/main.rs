@@ -1,2 +1,0 @@
-//! The program keepfast-mount.
-fn main() {}

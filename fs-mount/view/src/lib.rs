@@ -1,1 +1,0 @@
-//! A point as a filesystem; knows no FUSE.
