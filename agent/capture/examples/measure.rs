@@ -9,11 +9,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use capture::{Appliance, Begun, Cache, Ending, Finish, Limits, Silent, SourceConfig, backup};
+use capture::{Appliance, Begun, Cache, Ending, Finish, Limits, Progress, SourceConfig, Task, backup};
 use chunk::{Bundle, NamingKey};
 use model::archive::ArchiveError;
 use model::operation::Operation;
-use model::record::{Label, Point, TreeRoot};
+use model::record::{Exception, Label, Point, Totals, TreeRoot};
 use model::{Name, SequenceNumber, SourceId, Time};
 
 /// Remembers names and the last point.
@@ -76,6 +76,31 @@ impl Appliance for Forgetful {
     fn abort(&self, _: u64) {}
 }
 
+/// Notes when tasks began.
+#[derive(Default)]
+struct Tasks(Mutex<Vec<(Task, Instant)>>);
+
+impl Progress for Tasks {
+    fn task(&self, task: Task) {
+        self.0.lock().expect("no thread panics with it").push((task, Instant::now()));
+    }
+
+    fn count(&self, _: &Totals) {}
+
+    fn problem(&self, _: &Exception) {}
+}
+
+impl std::fmt::Display for Tasks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tasks = self.0.lock().expect("no thread panics with it");
+        for (index, (task, began)) in tasks.iter().enumerate() {
+            let end = tasks.get(index + 1).map_or_else(Instant::now, |(_, next)| *next);
+            write!(f, "{} {:.0?} ", task.word(), end - *began)?;
+        }
+        Ok(())
+    }
+}
+
 /// Processor time of this process so far.
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -108,11 +133,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limits = Limits { threads, ..Limits::default() };
     let stop = AtomicBool::new(false);
     for round in 0..rounds {
+        let tasks = Tasks::default();
         let (began, processor) = (Instant::now(), processor_time());
-        let outcome = backup(&config, &cache, &appliance, &naming, &limits, &Silent, &stop)?;
+        let outcome = backup(&config, &cache, &appliance, &naming, &limits, &tasks, &stop)?;
         writeln!(
             std::io::stdout(),
-            "round {round}: {:.2?} wall, {:.2?} cpu, {} peak; {:?}; {} exceptions",
+            "round {round}: {:.2?} wall, {:.2?} cpu, {} peak; {tasks}; {:?}; {} exceptions",
             began.elapsed(),
             processor_time() - processor,
             memory_peak(),

@@ -52,7 +52,6 @@ struct Job<'a> {
 ///
 /// # Errors
 /// Whatever keeps the backup as a whole from its end; single files never do.
-#[expect(clippy::too_many_arguments, reason = "what is backed up, where to, and by which means")]
 pub fn backup(
     config: &SourceConfig,
     cache: &Cache,

@@ -161,7 +161,11 @@ impl Drop for OpenDatabase {
     fn drop(&mut self) {
         let database = self.0.take();
         // After a panic inside of it the database panics again when it is closed.
-        if guarded(|| Ok(drop(database))).is_err() {
+        let closing = guarded(|| {
+            drop(database);
+            Ok(())
+        });
+        if closing.is_err() {
             tracing::warn!("cache was not closed in order");
         }
     }

@@ -70,7 +70,7 @@ pub(crate) enum Filesystem {
 impl Filesystem {
     /// The filesystem of an open directory; one that cannot say is taken as remote, which is the careful answer.
     pub(crate) fn of(directory: impl AsFd) -> Self {
-        #[expect(clippy::cast_sign_loss, clippy::cast_lossless, reason = "a magic number, whatever its sign")]
+        #[expect(clippy::cast_sign_loss, reason = "a magic number, whatever its sign")]
         let magic = match rustix::fs::fstatfs(directory) {
             Ok(answer) => answer.f_type as u64 & 0xffff_ffff,
             Err(_) => return Self::Remote,

@@ -25,19 +25,13 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("journal", &["model", "chunk", "tree", "pool"], &[]),
     ("simulator", &["model", "medium", "chunk", "tree", "pool", "journal"], &[]),
     ("host", &["model", "medium"], &[]),
-    ("view", &["model"], &[]),
-    ("fuse", &["model", "view"], &[]),
     ("restore", &["model"], &[]),
     ("capture", &["model", "chunk"], &[]),
     ("link", &["model", "chunk", "wire"], &[]),
-    ("mount", &["model", "link", "view", "fuse"], &[]),
-    ("daemon", &["model", "chunk", "wire", "capture", "restore", "link", "view", "fuse"], &[]),
+    ("daemon", &["model", "chunk", "wire", "capture", "restore", "link"], &[]),
     (
         "server",
-        &[
-            "model", "medium", "chunk", "tree", "pool", "journal", "wire", "host", "link", "restore", "view",
-            "fuse",
-        ],
+        &["model", "medium", "chunk", "tree", "pool", "journal", "wire", "host", "link", "restore"],
         &[],
     ),
     ("system", &["model", "wire"], &[]),
@@ -51,12 +45,8 @@ pub(crate) const ABSENT: &[(&[&str], &[&str], &str)] = &[
         &["tokio", "hyper", "rustls", "fuser", "clap", "rand", "tracing", "rustix"],
         "the storage core has no sockets, threads, logs or files of its own",
     ),
-    (
-        &["host", "view", "restore", "capture", "fuse"],
-        &["tokio", "hyper"],
-        "tokio lives in server, link and daemon",
-    ),
-    (&["view", "restore", "capture", "link", "host"], &["fuser"], "only fuse knows FUSE"),
+    (&["host", "restore", "capture"], &["tokio", "hyper"], "tokio lives in server, link and daemon"),
+    (&["restore", "capture", "link", "host"], &["fuser"], "only the mounts, when they come, know FUSE"),
 ];
 
 /// The table.

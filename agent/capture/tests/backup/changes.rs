@@ -136,6 +136,19 @@ impl Folder {
                 write(&new, &text(number, length(number)));
                 fs::rename(new, path).ok()
             }
+            Mutation::PunchHole(at) => {
+                let file = fs::File::options().write(true).open(self.file(at)?).ok()?;
+                let half = file.metadata().ok()?.len() / 2;
+                file.set_len(half).ok()?;
+                file.set_len(half + 1_000_000).ok()
+            }
+            _ => self.rearrange(mutation),
+        }
+    }
+
+    /// What changes names and attributes.
+    fn rearrange(&mut self, mutation: &Mutation) -> Option<()> {
+        match *mutation {
             Mutation::Remove(at) => {
                 let path = self.pick(at, |_| true)?;
                 if path.is_dir() && !path.is_symlink() {
@@ -179,12 +192,6 @@ impl Folder {
                 let path = self.pick(at, |kind| !kind.is_symlink())?;
                 (0..3).find_map(|n| rustix::fs::removexattr(&path, format!("user.x{n}").as_str()).ok())
             }
-            Mutation::PunchHole(at) => {
-                let file = fs::File::options().write(true).open(self.file(at)?).ok()?;
-                let half = file.metadata().ok()?.len() / 2;
-                file.set_len(half).ok()?;
-                file.set_len(half + 1_000_000).ok()
-            }
             Mutation::CopyDirectory(from, to) => {
                 let (from, to) = (self.pick(from, fs::FileType::is_dir)?, self.name(to));
                 fs::create_dir(&to).ok()?;
@@ -195,6 +202,7 @@ impl Folder {
                 }
                 Some(())
             }
+            _ => None,
         }
     }
 }

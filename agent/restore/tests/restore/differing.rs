@@ -38,10 +38,11 @@ fn only_differing_chunks_are_fetched_and_written() {
     assert_eq!((outcome.bytes_written, outcome.bytes_unchanged), (0, 110 * CHUNK as u64));
 }
 
-#[test]
-fn every_difference_is_undone() {
-    type Change = fn(&Path);
-    let cases: [(&str, Change); 14] = [
+type Change = fn(&Path);
+
+/// Ways in which a target can differ from what was restored to it.
+fn differences() -> [(&'static str, Change); 14] {
+    [
         ("shorter", |t| {
             fs::File::options().write(true).open(t.join("dir/deep/large")).unwrap().set_len(70_000).unwrap()
         }),
@@ -97,7 +98,11 @@ fn every_difference_is_undone() {
             rustix::fs::removexattr(t.join("dir/small"), "user.origin").unwrap();
             rustix::fs::removexattr(t.join("empty"), "system.posix_acl_default").unwrap();
         }),
-    ];
+    ]
+}
+
+#[test]
+fn every_difference_is_undone() {
     let folder = tempfile::tempdir().unwrap();
     let (from, target) = (folder.path().join("source"), folder.path().join("target"));
     fs::create_dir(&from).unwrap();
@@ -105,7 +110,7 @@ fn every_difference_is_undone() {
     let memory = Memory::capture(&from);
     let expected = snapshot_below(&from);
     run_clean(&request(&memory, &target));
-    for (what, change) in cases {
+    for (what, change) in differences() {
         for with_names in [true, false] {
             change(&target);
             let request = replacing(&memory, &target);

@@ -15,9 +15,9 @@ use tree::{ItemTree, Root};
 
 use crate::PoolError;
 use crate::catalog::Place;
-use crate::pool::Shared;
 use crate::record::Record;
 use crate::registry::{open_record, point_key};
+use crate::state::Shared;
 
 /// Whose points a reader may see.
 #[derive(Clone, Debug)]

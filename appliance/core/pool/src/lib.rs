@@ -24,6 +24,8 @@ mod replay;
 
 pub mod planted;
 
+mod state;
+
 mod pool;
 mod records;
 
@@ -32,6 +34,7 @@ mod verify;
 
 pub use archive::{PoolArchive, Scope};
 pub use error::PoolError;
-pub use pool::{Options, Pool, Shared, World};
+pub use pool::{Options, Pool};
 pub use records::NewPoint;
+pub use state::{Shared, World};
 pub use verify::{DAMAGE_MAX, Status, Verification};

@@ -8,7 +8,8 @@ use tree::{PageSink, PageSource};
 
 use crate::PoolError;
 use crate::catalog::Place;
-use crate::pool::{Pool, Shared};
+use crate::pool::Pool;
+use crate::state::Shared;
 
 impl Shared {
     fn page_place(&self, name: &Name) -> Result<Option<Place>, PoolError> {

@@ -6,41 +6,31 @@
 //!
 //! After a failed write or sync the pool takes nothing more until [`Pool::reopen`], which is the same code as opening.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, RwLock};
 
 use chunk::{
     BundleLimits, Compressor, Decompressor, FrameKind, Level, NonceAudit, VerifiedBuilder, VerifiedBundle,
 };
-use medium::{Clock, Disk, Entropy, Lock};
+use medium::Lock;
 use model::{ErrorKind, MachineId, Name, SegmentNumber};
 use zeroize::Zeroizing;
 
 use crate::PoolError;
-use crate::catalog::{Batch, Catalog, Mark, Opening, Place};
+use crate::catalog::{Catalog, Mark, Opening, Place};
 use crate::header::{Member, PoolHeader};
 use crate::keys::{PassphraseCost, PoolKeys, Unlock};
 use crate::layout::{CATALOG, LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits};
 use crate::planted::{Bug, Planted};
 use crate::reader::FrameReader;
 use crate::record::{CommitMark, FrameIndex, Record, RecordsBody, SegmentLength, encode_frame_index};
-use crate::registry::{Registry, open_record, sealed_record};
+use crate::registry::{Registry, open_record};
 use crate::replay::{Replayed, advance, replay};
 use crate::segment::{FramePlace, OpenSegment};
+use crate::state::{Recent, Shared, State, World, places};
 
 /// Bytes of records or indexes that go into one frame.
 const BODY_BYTES: usize = 1 << 20;
-
-/// What a pool is opened with.
-#[derive(Clone)]
-pub struct World {
-    /// The drive.
-    pub disk: Arc<dyn Disk>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub entropy: Arc<dyn Entropy>,
-}
 
 /// What can be chosen for a pool.
 #[derive(Clone, Default)]
@@ -55,158 +45,6 @@ pub struct Options {
     pub audit: Option<Arc<dyn NonceAudit>>,
     /// Faults on purpose; has none in a product.
     pub planted: Planted,
-}
-
-/// What readers and the writer share.
-pub struct Shared {
-    pub(crate) world: World,
-    pub(crate) keys: Arc<PoolKeys>,
-    pub(crate) header: PoolHeader,
-    pub(crate) frames: FrameReader,
-    state: RwLock<State>,
-}
-
-/// What changes with commits.
-pub(crate) struct State {
-    pub(crate) catalog: Option<Catalog>,
-    pub(crate) registry: Registry,
-    pub(crate) recent: Recent,
-    pub(crate) mark: Mark,
-    pub(crate) damage: Vec<String>,
-}
-
-/// What the catalog does not have yet.
-#[derive(Default)]
-pub(crate) struct Recent {
-    pub(crate) chunks: HashMap<Name, Place>,
-    pub(crate) pages: HashMap<Name, Place>,
-    pub(crate) staged: HashMap<Name, Arc<[u8]>>,
-    pub(crate) adopted: HashSet<(Name, MachineId)>,
-    pub(crate) records: Vec<crate::catalog::Change>,
-}
-
-impl Shared {
-    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// The identity of the pool.
-    #[must_use]
-    pub const fn pool(&self) -> &[u8; 16] {
-        &self.header.pool
-    }
-
-    /// The keys of the pool.
-    #[must_use]
-    pub fn keys(&self) -> &PoolKeys {
-        &self.keys
-    }
-
-    /// The drive that the pool lies on.
-    #[must_use]
-    pub fn disk(&self) -> &dyn Disk {
-        &*self.world.disk
-    }
-
-    /// The clock that the pool goes by.
-    #[must_use]
-    pub fn clock(&self) -> &dyn Clock {
-        &*self.world.clock
-    }
-
-    /// Where the pool gets its randomness.
-    #[must_use]
-    pub fn entropy(&self) -> &dyn Entropy {
-        &*self.world.entropy
-    }
-
-    /// Everything that the catalog holds, to compare two of them.
-    pub fn dump(&self) -> Result<crate::catalog::Dump, PoolError> {
-        self.state().catalog()?.dump()
-    }
-
-    /// Damage that was found when the pool was opened, in words.
-    #[must_use]
-    pub fn damage(&self) -> Vec<String> {
-        self.state().damage.clone()
-    }
-
-    /// Looks at what the records say; the pool waits meanwhile.
-    pub fn registry<T>(&self, look: impl FnOnce(&Registry) -> T) -> T {
-        look(&self.state().registry)
-    }
-}
-
-impl State {
-    pub(crate) fn catalog(&self) -> Result<&Catalog, PoolError> {
-        self.catalog.as_ref().ok_or(PoolError::Failed)
-    }
-
-    pub(crate) fn chunk(&self, name: &Name) -> Result<Option<Place>, PoolError> {
-        match self.recent.chunks.get(name) {
-            Some(place) => Ok(Some(*place)),
-            None => self.catalog()?.chunk(name),
-        }
-    }
-
-    /// Whether a machine may know that a chunk is here.
-    pub(crate) fn owns(&self, machine: MachineId, name: &Name, place: &Place) -> Result<bool, PoolError> {
-        Ok(place.owner == machine
-            || self.recent.adopted.contains(&(*name, machine))
-            || self.catalog()?.is_adopted(name, machine)?)
-    }
-
-    fn take(&mut self, keys: &PoolKeys, replayed: &Replayed) -> Result<(), PoolError> {
-        for index in &replayed.indexes {
-            for (name, place) in places(index) {
-                if self.chunk(&name)?.is_none() {
-                    self.mark.chunk_bytes += u64::from(place.length);
-                    self.recent.chunks.insert(name, place);
-                }
-            }
-        }
-        self.recent.pages.extend(replayed.pages.iter().copied());
-        for record in &replayed.records {
-            self.registry.apply(record);
-            self.recent.records.extend(sealed_record(keys, record)?);
-            if let Record::Adopted { machine, names } = record {
-                self.recent.adopted.extend(names.iter().map(|name| (*name, *machine)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves everything recent into the catalog.
-    fn flush(&mut self) -> Result<(), PoolError> {
-        let mut batch = Batch {
-            chunks: self.recent.chunks.iter().map(|(n, p)| (*n, *p)).collect(),
-            pages: self.recent.pages.iter().map(|(n, p)| (*n, *p)).collect(),
-            adopted: self.recent.adopted.iter().copied().collect(),
-            records: std::mem::take(&mut self.recent.records),
-        };
-        batch.chunks.sort_unstable_by_key(|(name, _)| *name);
-        batch.pages.sort_unstable_by_key(|(name, _)| *name);
-        batch.adopted.sort_unstable();
-        self.catalog()?.write(&batch, &self.mark)?;
-        self.recent = Recent::default();
-        Ok(())
-    }
-}
-
-/// Names and places of the chunks of a data frame.
-fn places(index: &FrameIndex) -> impl Iterator<Item = (Name, Place)> {
-    let (segment, offset, sealed_length) = (index.segment, index.offset, index.sealed_length);
-    let frame = FramePlace { segment, offset, sealed_length };
-    let mut start = 0u32;
-    index.entries.iter().map(move |entry| {
-        let place = Place { frame, start, length: entry.length, owner: index.owner };
-        start = start.saturating_add(entry.length);
-        (entry.name, place)
-    })
 }
 
 /// The writer of a pool.

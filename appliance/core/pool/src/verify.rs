@@ -16,8 +16,8 @@ use tree::ItemTree;
 use crate::PoolError;
 use crate::archive::tree_root;
 use crate::layout::SEGMENT_HEADER_LENGTH;
-use crate::pool::Shared;
 use crate::segment::FramePlace;
+use crate::state::Shared;
 
 /// Most lines of damage that a report lists; the rest is counted.
 pub const DAMAGE_MAX: usize = 10_000;
