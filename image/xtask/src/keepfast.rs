@@ -22,7 +22,7 @@ impl Programs {
     /// Builds them for release; cargo shows how far it is.
     pub(crate) fn build(metadata: &Metadata, interruption: &Interruption) -> Result<Self> {
         let cargo = metadata::cargo();
-        let packages = ["--package", "server", "--package", "daemon", "--package", "mount"];
+        let packages = ["--package", "server", "--package", "daemon"];
         let mut build = command(&cargo.to_string_lossy(), &["build", "--release", "--quiet", "--bins"]);
         build.args(packages).current_dir(&metadata.workspace_root);
         let finished = run_through(&mut build, interruption)?;
@@ -116,11 +116,6 @@ impl Mount {
         let shown = || is_mounted(folder) && std::fs::read_dir(folder).is_ok();
         mount.ready_after = mount.service.ready(interruption, READY_TIME_MAX, shown)?;
         Ok(mount)
-    }
-
-    /// Whether it has ended by itself.
-    pub(crate) fn ended(&mut self) -> bool {
-        self.service.ended()
     }
 }
 

@@ -33,6 +33,24 @@ pub(crate) struct Package {
     pub(crate) dependencies: Vec<Dependency>,
     /// Its cargo features.
     pub(crate) features: BTreeMap<String, Vec<String>>,
+    /// What is built of it.
+    #[serde(default)]
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+impl Package {
+    /// Whether a program of this name is built of it.
+    pub(crate) fn makes(&self, program: &str) -> bool {
+        self.targets
+            .iter()
+            .any(|target| target.name == program && target.kind.iter().any(|kind| kind == "bin"))
+    }
 }
 
 /// One line of a manifest's dependencies.

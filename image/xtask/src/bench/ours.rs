@@ -6,7 +6,6 @@ use anyhow::{Context, Result, ensure};
 
 use super::contender::{Contender, Place, Session, inside};
 use super::cost::{self, Cost, Step};
-use super::peer::read_mounted;
 use crate::keepfast::{Appliance, Programs};
 use crate::process::{Interruption, run};
 
@@ -85,11 +84,9 @@ impl Contender for Ours<'_> {
                 measure(&["--data", "agent", "restore", &point, "--to", &output]).map(Some)
             }
             Step::OneFile => {
-                let (address, mount) = (appliance.address().to_string(), place.mount.display().to_string());
-                let arguments = ["--connect", &address, "--data", "agent", &mount];
-                let mut command = self.programs.command("keepfast-mount", &arguments, &place.state);
-                let root = place.mount.join(LABEL).join(LABEL).join("latest");
-                read_mounted(&mut command, place, &inside(&root, &place.file), interruption).map(Some)
+                let (point, output) = (format!("{LABEL}@latest"), place.mount.display().to_string());
+                let path = place.file.display().to_string();
+                measure(&["--data", "agent", "restore", &point, "--to", &output, "--path", &path]).map(Some)
             }
         }
     }

@@ -187,7 +187,7 @@ fn fill(line: &str, place: &Place, point: &str) -> String {
 }
 
 /// Mounts, reads one file, and unmounts; the time ends with the last byte.
-pub(crate) fn read_mounted(
+fn read_mounted(
     mount: &mut Command,
     place: &Place,
     file: &Path,

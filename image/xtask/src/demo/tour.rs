@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::stage::Stage;
-use crate::keepfast::{Appliance, Mount, Programs};
+use crate::keepfast::{Appliance, Programs};
 use crate::process::{Interruption, run};
 use crate::terminal;
 
@@ -17,14 +17,13 @@ const LINES_MAX: usize = 12;
 
 /// What stays up after the tour; dropped in this order.
 pub(crate) struct Running {
-    mount: Mount,
     appliance: Appliance,
 }
 
 impl Running {
     /// Whether a part of it ended by itself.
     pub(crate) fn ended(&mut self) -> bool {
-        self.mount.ended() || self.appliance.ended()
+        self.appliance.ended()
     }
 }
 
@@ -41,10 +40,10 @@ pub(crate) fn give(programs: &Programs, stage: &Stage, interruption: &Interrupti
     guide.join()?;
     guide.protect()?;
     guide.change()?;
-    let (mount, points) = guide.browse()?;
+    let points = guide.browse()?;
     guide.compare(&points)?;
     guide.restore(&points)?;
-    Ok(Running { mount, appliance })
+    Ok(Running { appliance })
 }
 
 /// Says what can be tried while everything is up.
@@ -54,7 +53,7 @@ pub(crate) fn suggest(programs: &Programs, stage: &Stage) {
     let lines = [
         format!("cd {folder}"),
         format!("export PATH={}:$PATH KEEPFAST_DATA={folder}/appliance", programs.folder().display()),
-        format!("ls browse/{MACHINE}/{SOURCE}/points browse/{MACHINE}/{SOURCE}/at/1m-ago"),
+        format!("keepfast ls {MACHINE}/{SOURCE}@1m-ago"),
         "echo more >> documents/keepfast/letter.txt".to_owned(),
         format!("keepfast-agent --data agent backup {SOURCE}"),
         "keepfast points".to_owned(),
@@ -128,39 +127,32 @@ impl Guide<'_> {
         Ok(())
     }
 
-    fn browse(&self) -> Result<(Mount, [String; 2])> {
-        heading("Both points are folders");
-        let folder = self.stage.folder().join("browse");
-        show("keepfast mount browse --data appliance &");
-        fs::create_dir_all(&folder).context("make the folder for the mount")?;
-        let mut mount = self.programs.command(
-            "keepfast",
-            &["mount", "browse", "--data", "appliance"],
-            self.stage.folder(),
-        );
-        let log = self.stage.folder().join("mount.log");
-        let file = fs::File::create(&log).with_context(|| format!("make {}", log.display()))?;
-        mount.stdout(file.try_clone().context("open the log twice")?).stderr(file);
-        let mount = Mount::start(&mut mount, &folder, self.interruption).with_context(|| {
-            let said = fs::read_to_string(&log).unwrap_or_default();
-            format!("the mount said:\n{}\n", terminal::indented(&said, 40))
-        })?;
-        let points = format!("browse/{MACHINE}/{SOURCE}/points");
-        show(&format!("ls {points}"));
-        let listed = names(&self.stage.folder().join(&points))?;
-        println!("{}", terminal::indented(&listed.join("\n"), LINES_MAX));
+    fn browse(&self) -> Result<[String; 2]> {
+        heading("Both points can be looked into");
+        self.run("keepfast", &["points", "--data", "appliance"])?;
+        let listed = self.points()?;
         let [first, second] = listed.as_slice() else {
             bail!("two points were made, {} are shown", listed.len())
         };
+        let letter = self.stage.letter();
+        let folder = letter.parent().unwrap_or(&letter).display();
         for point in [first, second] {
-            let place = inside(&format!("{points}/{point}"), &self.stage.letter());
-            let folder = place.parent().unwrap_or(&place);
-            show(&format!("ls {}", folder.display()));
-            let found = names(&self.stage.folder().join(folder))?;
-            println!("{}", terminal::indented(&found.join("  "), LINES_MAX));
+            let place = format!("{MACHINE}/{SOURCE}@{point}:{folder}");
+            self.run("keepfast", &["ls", &place, "--data", "appliance"])?;
         }
         println!();
-        Ok((mount, [first.clone(), second.clone()]))
+        Ok([first.clone(), second.clone()])
+    }
+
+    /// The ids of all points, oldest first.
+    fn points(&self) -> Result<Vec<String>> {
+        let arguments = ["points", "--json", "--data", "appliance"];
+        let mut command = self.programs.command("keepfast", &arguments, self.stage.folder());
+        let finished = run(&mut command, self.interruption)?;
+        let rows: Vec<serde_json::Value> =
+            serde_json::from_str(&finished.output).context("read the points")?;
+        let id = |row: &serde_json::Value| row.get("point").and_then(|id| id.as_str()).map(str::to_owned);
+        rows.iter().map(|row| id(row).context("a point has no id")).collect()
     }
 
     fn compare(&self, [first, second]: &[String; 2]) -> Result<()> {
@@ -214,12 +206,4 @@ impl Guide<'_> {
 /// Where an absolute path lies in a point or a restore that begins at `folder`.
 fn inside(folder: &str, path: &Path) -> PathBuf {
     Path::new(folder).join(path.strip_prefix("/").unwrap_or(path))
-}
-
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let listing = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
-    let mut names: Vec<String> =
-        listing.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
-    names.sort();
-    Ok(names)
 }

@@ -75,24 +75,24 @@ pub(crate) fn all(metadata: &Metadata) -> Vec<Step> {
         let checks = "deny --config .deny.toml --log-level error check bans licenses sources";
         steps.push(step("licences", cargo_line(checks)));
     }
-    let simulator = Line {
-        program: metadata.programs().join("simulator").display().to_string(),
-        arguments: sim::arguments(sim::SEED, sim::POINTS).to_vec(),
-        variables: Vec::new(),
-    };
     steps.extend([
         step("build", cargo_line("build --workspace --bins --tests --examples")),
         step("tests", tests(nextest, "--workspace", "not package(system)", "--workspace --exclude system")),
         step("planted bugs", tests(nextest, &planted, "all()", &planted)),
         step("examples in docs", cargo_line("test --workspace --doc")),
         step("docs", cargo_line("doc --workspace --no-deps").with("RUSTDOCFLAGS", "-D warnings")),
-        step("simulator", simulator),
         step(
             "real programs",
             tests(nextest, "--workspace", "package(system)", "--package system -- --test-threads=1")
                 .with("KEEPFAST_BIN_DIR", metadata.programs().display().to_string()),
         ),
     ]);
+    let program = metadata.programs().join("simulator");
+    if metadata.members().any(|package| package.makes("simulator")) {
+        let arguments = sim::arguments(sim::SEED, sim::POINTS).to_vec();
+        let line = Line { program: program.display().to_string(), arguments, variables: Vec::new() };
+        steps.push(step("simulator", line));
+    }
     steps
 }
 
