@@ -103,8 +103,13 @@ impl Folder {
     }
 
     fn apply(&mut self, mutation: &Mutation) -> Option<()> {
-        let length =
-            |number: u64| usize::try_from([0, 10, 5_000, 70_000, 700_000][number as usize % 5]).unwrap();
+        let length = |number: u64| match number % 5 {
+            0 => 0,
+            1 => 10,
+            2 => 5_000,
+            3 => 70_000,
+            _ => 700_000,
+        };
         match *mutation {
             Mutation::Create(at, number) => {
                 let path = self.name(at);

@@ -44,34 +44,73 @@ fn a_path_through_a_symbolic_link_is_not_followed() {
     assert!(world.appliance.newest_tree().has(&world.tree().join("real/file")));
 }
 
-#[test]
-fn without_root_what_may_not_be_read_is_an_exception() {
-    if odd::is_root() {
-        // Root may read everything: the same is provoked with a file that fails to be read.
-        let world = World::new();
-        write(&world.tree().join("good"), b"content");
-        let mut world = world;
-        world.config.paths.push("/proc/self/mem".into());
-        world.config.paths.push("/proc/1/task".into());
-        world.backup().unwrap();
-        world.compare();
-        return;
+/// Runs something as a user who may not read everything, whoever runs the test.
+fn without_privileges<T: Send>(world: &World, action: impl FnOnce() -> T + Send) -> T {
+    if !odd::is_root() {
+        return action();
     }
+    let nobody = 65_534;
+    for path in [world.folder.path().to_owned(), world.tree()] {
+        std::os::unix::fs::chown(path, Some(nobody), Some(nobody)).unwrap();
+    }
+    // Threads have users of their own on Linux, and pass them on to the threads that they start.
+    let user = rustix::process::Uid::from_raw(nobody);
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+            action()
+        });
+        thread.join().unwrap()
+    })
+}
+
+#[test]
+fn what_may_not_be_read_keeps_what_the_last_point_had() {
     let world = World::new();
     let at = |name: &str| world.tree().join(name);
-    std::fs::create_dir(at("folder")).unwrap();
-    write(&at("folder/file"), b"content");
-    write(&at("file"), b"content");
-    write(&at("new"), b"content");
-    std::fs::set_permissions(at("new"), std::fs::Permissions::from_mode(0)).unwrap();
-    assert_eq!(world.backup().unwrap().exceptions.len(), 1);
-    for name in ["folder", "file"] {
-        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0)).unwrap();
-    }
-    let outcome = world.backup().unwrap();
-    assert_eq!(outcome.exceptions.len(), 3);
-    let point = world.appliance.newest_tree();
-    assert!(point.has(&at("folder/file")) && point.has(&at("file")) && !point.has(&at("new")));
+    let forbid = |name: &str| {
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o000)).unwrap();
+    };
+    without_privileges(&world, || {
+        std::fs::create_dir(at("folder")).unwrap();
+        for name in ["folder/file", "file", "long", "new", "linked", "zoo"] {
+            write(&at(name), &text(1, if name == "long" { 3_000_000 } else { 100 }));
+        }
+        std::fs::hard_link(at("linked"), at("linked again")).unwrap();
+        forbid("new");
+        forbid("linked");
+        let outcome = world.backup().unwrap();
+        let found: Vec<_> = outcome.exceptions.iter().map(|p| (p.path.clone(), p.cause)).collect();
+        let expected = ["linked", "linked again", "new"];
+        assert_eq!(
+            found,
+            expected
+                .map(|name| { (at(name).into_os_string().into_encoded_bytes(), ExceptionCause::Unreadable) })
+        );
+        for name in ["folder", "file", "long"] {
+            forbid(name);
+        }
+        std::fs::remove_file(at("zoo")).unwrap();
+        let outcome = world.backup().unwrap();
+        assert_eq!(outcome.exceptions.len(), 6, "{:?}", outcome.exceptions);
+        let point = world.appliance.newest_tree();
+        for (name, expected) in [
+            ("folder/file", true),
+            ("file", true),
+            ("long", true),
+            ("new", false),
+            ("linked", false),
+            ("linked again", false),
+            ("zoo", false),
+        ] {
+            assert_eq!(point.has(&at(name)), expected, "{name}");
+        }
+        assert_eq!(point.files(&at("long"))[&at("long")].content, text(1, 3_000_000));
+        for name in ["folder", "file", "long", "new", "linked"] {
+            std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        world.backup_and_compare();
+    });
 }
 
 #[test]
