@@ -61,7 +61,7 @@ pub(crate) enum Command {
     },
     /// List a directory of a point
     Ls {
-        /// NAME@WHEN[:PATH] or MACHINE/NAME@WHEN[:PATH]; WHEN is latest, an instant, 5m-ago, seq:N or a point id
+        /// `NAME@WHEN[:PATH]` or `MACHINE/NAME@WHEN[:PATH]`; WHEN is latest, an instant, 5m-ago, seq:N or a point id
         place: String,
         /// Print JSON
         #[arg(long)]

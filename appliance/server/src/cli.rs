@@ -78,7 +78,7 @@ pub(crate) enum Command {
     },
     /// List a directory of a point
     Ls {
-        /// MACHINE/SOURCE@WHEN[:PATH]; WHEN is latest, an instant, 5m-ago, seq:N or a point id
+        /// `MACHINE/SOURCE@WHEN[:PATH]`; WHEN is latest, an instant, 5m-ago, seq:N or a point id
         place: Place,
         #[command(flatten)]
         listing: Listing,
