@@ -50,6 +50,12 @@ impl File for HostFile {
         self.file.sync_data().map_err(self.failed(Operation::Sync))
     }
 
+    fn forget_cached(&self) -> Result<(), DiskError> {
+        // The whole file; the kernel keeps what is dirty or mapped.
+        let forgotten = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
+        forgotten.map_err(io::Error::from).map_err(self.failed(Operation::Forget))
+    }
+
     fn length(&self) -> Result<u64, DiskError> {
         self.file.metadata().map(|metadata| metadata.len()).map_err(self.failed(Operation::Length))
     }

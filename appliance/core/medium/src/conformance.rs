@@ -63,11 +63,15 @@ fn files_hold_what_was_written(disk: &dyn Disk) {
     assert_eq!(content(&*file), expected);
     good("sync", file.sync_data());
     good("sync again", file.sync_data());
+    good("forget", file.forget_cached());
+    assert_eq!(content(&*file), expected, "from the medium");
     good("sync the root", disk.sync_directory(""));
     assert_eq!(content_of(disk, "file"), expected, "through another handle");
     let second = good("open", disk.open("file", Access::ReadWrite));
     good("write through another handle", second.write_at(0, b"X"));
     assert_eq!(content(&*file)[0], b'X');
+    good("forget what is not synced", second.forget_cached());
+    assert_eq!(content(&*file)[0], b'X', "only a sync may be forgotten");
     good("remove", disk.remove("file"));
 }
 

@@ -77,6 +77,11 @@ pub trait File: Send + Sync + fmt::Debug {
     /// last good sync is known, ever: see [`Poisoning`](crate::Poisoning).
     fn sync_data(&self) -> Result<(), DiskError>;
 
+    /// Makes later reads come from the medium: gives up what is cached of bytes that a sync, good or failed,
+    /// has been through. A failed sync leaves the bytes that it lost in the cache, and they read well until
+    /// the machine restarts.
+    fn forget_cached(&self) -> Result<(), DiskError>;
+
     /// Bytes in the file.
     fn length(&self) -> Result<u64, DiskError>;
 

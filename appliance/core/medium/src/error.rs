@@ -34,6 +34,8 @@ pub enum Operation {
     Sync,
     /// `File::length`
     Length,
+    /// `File::forget_cached`
+    Forget,
     /// `File::set_length`
     SetLength,
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Operation {
             Self::Write => "write",
             Self::Sync => "sync",
             Self::Length => "measure length",
+            Self::Forget => "forget cached bytes",
             Self::SetLength => "set length",
         })
     }

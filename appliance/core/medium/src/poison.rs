@@ -150,6 +150,10 @@ impl File for PoisoningFile {
         result
     }
 
+    fn forget_cached(&self) -> Result<(), DiskError> {
+        self.file.forget_cached()
+    }
+
     fn length(&self) -> Result<u64, DiskError> {
         self.file.length()
     }

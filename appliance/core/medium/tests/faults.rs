@@ -169,6 +169,10 @@ fn a_failed_sync_forgets_and_the_second_one_lies() {
         partly += usize::from(durable[..4096].contains(&2));
         let survivor = disk.image(Survival::Everything, &mut Random::new(seed)).files();
         assert_eq!(survivor["f"], durable, "forgotten pages do not come back");
+        file.forget_cached().unwrap();
+        let mut buffer = [0; 8192];
+        file.read_at(0, &mut buffer).unwrap();
+        assert_eq!(buffer[..], durable, "without its cache the program sees the platter");
     }
     assert!(lost >= 45 && partly >= 10, "lost in {lost} of 50, partly there in {partly}");
 }

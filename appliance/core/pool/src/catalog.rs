@@ -129,7 +129,7 @@ impl Catalog {
     /// Opens the catalog; makes it if there is none, or none that can be read.
     pub fn open(disk: &dyn Disk) -> Result<Opening, PoolError> {
         match disk.open(CATALOG, Access::ReadWrite) {
-            Ok(file) => match Self::from_file(file).and_then(|c| c.mark().map(|_| c)) {
+            Ok(file) => match Self::from_platter(file).and_then(|c| c.mark().map(|_| c)) {
                 Ok(catalog) => Ok(Opening::Found(catalog)),
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     let name = Self::set_aside(disk)?;
@@ -140,6 +140,13 @@ impl Catalog {
             Err(error) if error.kind() == ErrorKind::Missing => Ok(Opening::Made(Self::make(disk)?)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Opens what a crash would leave, whatever an earlier failed sync left in the kernel's memory.
+    fn from_platter(file: Arc<dyn medium::File>) -> Result<Self, PoolError> {
+        file.sync_data()?;
+        file.forget_cached()?;
+        Self::from_file(file)
     }
 
     fn from_file(file: Arc<dyn medium::File>) -> Result<Self, PoolError> {

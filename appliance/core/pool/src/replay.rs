@@ -4,7 +4,8 @@
 //! behind them names a length of their segment that covers them. What lies behind the last sound mark was never
 //! acknowledged and is left where it is. A commit that is missing between two sound ones is damage and is said.
 //!
-//! What a killed process left in the kernel's memory is made durable before it is believed.
+//! What a killed process left in the kernel's memory is made durable before it is believed, and read back from the
+//! drive: what a failed sync lost stays readable in the kernel's memory.
 
 use chunk::{Decompressor, FRAME_HEADER_LENGTH, FrameHeader, FrameKind};
 use medium::{Access, Disk, File};
@@ -93,7 +94,7 @@ pub(crate) fn replay(
     walk.finish(disk, frames)
 }
 
-/// Makes durable whatever grew since the mark.
+/// Makes durable whatever grew since the mark, and forgets what only looks so.
 fn settle(disk: &dyn Disk, numbers: &[SegmentNumber], mark: &Mark) -> Result<(), PoolError> {
     for number in numbers {
         let file = disk.open(&segment_path(*number), Access::ReadWrite)?;
@@ -101,6 +102,7 @@ fn settle(disk: &dyn Disk, numbers: &[SegmentNumber], mark: &Mark) -> Result<(),
         let known = known.and_then(|at| mark.lengths.get(at)).map(|(_, length)| *length);
         if known != Some(file.length()?) {
             file.sync_data()?;
+            file.forget_cached()?;
         }
     }
     Ok(disk.sync_directory(SEGMENTS)?)

@@ -101,6 +101,15 @@ impl FileState {
         self.pending.clear();
     }
 
+    /// The program sees the platter again, and what it wrote since; the length it saw stays.
+    pub(super) fn forget_cached(&mut self) {
+        let length = self.live.length();
+        self.live = self.everything();
+        if length > self.live.length() {
+            self.live.set_length(length);
+        }
+    }
+
     pub(super) fn pending_numbers(&self) -> impl Iterator<Item = u64> {
         self.pending.iter().map(|p| p.number)
     }

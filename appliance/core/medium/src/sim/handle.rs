@@ -111,6 +111,13 @@ impl File for SimFile {
         Ok(())
     }
 
+    fn forget_cached(&self) -> Result<(), DiskError> {
+        let mut world = self.disk.world();
+        world.check_power(Operation::Forget, &self.path)?;
+        state(&mut world, self.node).forget_cached();
+        Ok(())
+    }
+
     fn length(&self) -> Result<u64, DiskError> {
         let mut world = self.disk.world();
         world.check_power(Operation::Length, &self.path)?;
