@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +15,10 @@ use crate::commands::Done;
 use crate::data::DataDirectory;
 use crate::listen::{Limits, Listener, Options, Service};
 use crate::storage::Storage;
+
+/// How long work under way may go on after the doors are closed: a verification of the whole pool takes hours and
+/// loses nothing when it is cut off.
+const STOP_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(data: &Data, listen: &[SocketAddr], announce: Vec<String>) -> anyhow::Result<Done> {
     let directory = DataDirectory::new(&data.data);
@@ -31,7 +36,7 @@ pub(crate) fn run(data: &Data, listen: &[SocketAddr], announce: Vec<String>) -> 
     let appliance = Arc::new(Appliance::new(storage));
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(serve(Arc::clone(&appliance), &directory, listen, announce))?;
-    drop(runtime);
+    runtime.shutdown_timeout(STOP_MAX);
     info!("the appliance has stopped");
     Ok(Done::Whole)
 }
