@@ -63,8 +63,8 @@ impl RemoteArchive {
         }
     }
 
-    /// The key of the names of a source's chunks, if this machine has it.
-    fn naming_key(&self, source: SourceId) -> Result<Option<&NamingKey>, ArchiveError> {
+    /// The key of the names of a source's chunks, if this machine has it. Chunks that are read are checked with it.
+    pub fn naming_key(&self, source: SourceId) -> Result<Option<&NamingKey>, ArchiveError> {
         let welcome = self.connection.welcome();
         let (Some(key), Some(own)) = (&welcome.naming_key, &welcome.machine) else { return Ok(None) };
         let known = self.own_key.lock().unwrap_or_else(PoisonError::into_inner).get(&source).copied();

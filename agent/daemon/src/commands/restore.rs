@@ -5,7 +5,7 @@ use std::path::Path;
 
 use model::Escaped;
 use model::path::split_path;
-use restore::{Overwrite, Progress, Request};
+use restore::{Naming, Overwrite, Progress, Request};
 
 use crate::cli::RestoreArgs;
 use crate::commands::{Done, archive};
@@ -38,6 +38,8 @@ pub(crate) fn run(data: &Path, args: RestoreArgs) -> anyhow::Result<Done> {
     if !place.path.is_empty() {
         paths.push(place.path);
     }
+    let key = archive.naming_key(point.source)?;
+    let name = key.map(|key| |bytes: &[u8]| key.name(bytes));
     let request = Request {
         archive: &archive,
         point,
@@ -48,7 +50,7 @@ pub(crate) fn run(data: &Path, args: RestoreArgs) -> anyhow::Result<Done> {
         workers: std::thread::available_parallelism().map_or(1, usize::from),
         memory_bytes: MEMORY_BYTES,
         delete_extra: false,
-        naming: None,
+        naming: name.as_ref().map(|name| name as Naming<'_>),
     };
     let stop = stop_flag()?;
     let outcome = restore::restore(&request, &Lines, &stop)?;
