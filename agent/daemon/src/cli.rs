@@ -2,14 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-
-/// How commands end.
-const EXIT_CODES: &str = "Exit codes:
-  0  done
-  1  failed; the last line says why and what to do
-  2  the command line is wrong
-  3  done with exceptions, which were listed";
+use clap::{Parser, Subcommand};
+use model::Place;
+use terminal::{EXIT_CODES, RestoreArgs};
 
 /// Keepfast's agent on a protected machine.
 #[derive(Parser)]
@@ -45,9 +40,12 @@ pub(crate) enum Command {
     Backup {
         /// Which; all of them without a name
         names: Vec<String>,
-        /// Print JSON lines
+        /// Print JSON lines, also on a terminal
         #[arg(long)]
         json: bool,
+        /// Print one line in words for each source, also where no terminal is
+        #[arg(long, conflicts_with = "json")]
+        plain: bool,
     },
     /// Back sources up by their schedules until stopped
     Run,
@@ -62,36 +60,25 @@ pub(crate) enum Command {
     /// List a directory of a point
     Ls {
         /// `NAME@WHEN[:PATH]` or `MACHINE/NAME@WHEN[:PATH]`; WHEN is latest, an instant, 5m-ago, seq:N or a point id
-        place: String,
+        #[arg(value_parser = terminal::place())]
+        place: Place,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Restore a point below a directory
-    Restore(RestoreArgs),
+    Restore {
+        /// `NAME@WHEN[:PATH]`, or `MACHINE/NAME@WHEN[:PATH]` with a grant for that machine
+        #[arg(value_parser = terminal::place())]
+        place: Place,
+        #[command(flatten)]
+        args: RestoreArgs,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Args)]
-pub(crate) struct RestoreArgs {
-    /// NAME@WHEN, or MACHINE/NAME@WHEN with a grant for that machine
-    pub(crate) place: String,
-    /// Directory that the tree of the point is made in
-    #[arg(long, value_name = "DIR")]
-    pub(crate) to: PathBuf,
-    /// Only this path of the point; may be given more than once
-    #[arg(long = "path", value_name = "PATH")]
-    pub(crate) paths: Vec<String>,
-    /// Replace what differs; without it nothing that exists is touched
-    #[arg(long)]
-    pub(crate) overwrite: bool,
-    /// Leave owners, setuid, devices and privileged attributes out, also as root
-    #[arg(long)]
-    pub(crate) no_owners: bool,
 }
 
 #[derive(Subcommand)]

@@ -1,19 +1,31 @@
 //! How far a backup is: a bar on a terminal, JSON lines for programs, plain lines otherwise.
 
 use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use capture::{Progress, Task};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::Escaped;
 use model::record::{Exception, Totals};
 
-/// Files between two JSON lines.
-const EVERY: u64 = 5000;
+/// Between two JSON lines about how far a backup is.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How a backup is to be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A bar on a terminal, JSON lines otherwise.
+    Fitting,
+    /// JSON lines on standard output.
+    Json,
+    /// What is wrong and what came of it, in words.
+    Plain,
+}
 
 enum Way {
     Bar(ProgressBar),
-    Json,
+    Json { last: Mutex<Instant> },
     Plain,
 }
 
@@ -21,29 +33,34 @@ enum Way {
 pub(crate) struct Teller {
     way: Way,
     source: String,
-    last: AtomicU64,
 }
 
 impl Teller {
-    /// In JSON if wanted, else as fits where standard error goes.
-    pub(crate) fn new(source: &str, json: bool) -> anyhow::Result<Self> {
-        let way = if json {
-            Way::Json
-        } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::new_spinner();
-            bar.set_style(ProgressStyle::with_template("{spinner} {prefix} {msg} [{elapsed}]")?);
-            bar.set_prefix(source.to_owned());
-            bar.enable_steady_tick(std::time::Duration::from_millis(200));
-            Way::Bar(bar)
-        } else {
-            Way::Plain
+    /// Begins to tell of the backup of a source.
+    pub(crate) fn new(source: &str, format: Format) -> anyhow::Result<Self> {
+        let is_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let way = match format {
+            Format::Plain => Way::Plain,
+            Format::Fitting if is_terminal => {
+                let bar = ProgressBar::new_spinner();
+                bar.set_style(ProgressStyle::with_template("{spinner} {prefix} {msg} [{elapsed}]")?);
+                bar.set_prefix(source.to_owned());
+                bar.enable_steady_tick(Duration::from_millis(200));
+                Way::Bar(bar)
+            }
+            Format::Fitting | Format::Json => Way::Json { last: Mutex::new(Instant::now()) },
         };
-        Ok(Self { way, source: source.to_owned(), last: AtomicU64::new(0) })
+        Ok(Self { way, source: source.to_owned() })
+    }
+
+    /// Whether programs listen.
+    pub(crate) const fn is_json(&self) -> bool {
+        matches!(self.way, Way::Json { .. })
     }
 
     /// One JSON line on standard output.
     pub(crate) fn say(&self, line: &serde_json::Value) {
-        if matches!(self.way, Way::Json) {
+        if self.is_json() {
             // A closed standard output does not end a backup.
             let _ = writeln!(std::io::stdout().lock(), "{line}");
         }
@@ -61,13 +78,12 @@ impl Progress for Teller {
     fn task(&self, task: Task) {
         match &self.way {
             Way::Bar(bar) => bar.set_message(task.word()),
-            Way::Json => self.say(&serde_json::json!({ "source": self.source, "task": task.word() })),
+            Way::Json { .. } => self.say(&serde_json::json!({ "source": self.source, "task": task.word() })),
             Way::Plain => {}
         }
     }
 
     fn count(&self, totals: &Totals) {
-        let seen = totals.files + totals.directories + totals.others;
         match &self.way {
             Way::Bar(bar) => bar.set_message(format!(
                 "{} files, {} read, {} sent",
@@ -75,8 +91,12 @@ impl Progress for Teller {
                 indicatif::HumanBytes(totals.bytes_read),
                 indicatif::HumanBytes(totals.bytes_sent)
             )),
-            Way::Json if seen >= self.last.load(Ordering::Relaxed) + EVERY => {
-                self.last.store(seen, Ordering::Relaxed);
+            Way::Json { last } => {
+                let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                if last.elapsed() < EVERY {
+                    return;
+                }
+                *last = Instant::now();
                 self.say(&serde_json::json!({
                     "source": self.source,
                     "files": totals.files,
@@ -84,7 +104,7 @@ impl Progress for Teller {
                     "bytes_sent": totals.bytes_sent,
                 }));
             }
-            Way::Json | Way::Plain => {}
+            Way::Plain => {}
         }
     }
 
@@ -92,7 +112,7 @@ impl Progress for Teller {
         let (path, word) = (Escaped(&exception.path).to_string(), exception.cause.word());
         match &self.way {
             Way::Bar(bar) => bar.println(format!("exception\t{path}\t{word}: {}", exception.detail)),
-            Way::Json => self.say(&serde_json::json!({
+            Way::Json { .. } => self.say(&serde_json::json!({
                 "source": self.source, "exception": path, "cause": word, "detail": exception.detail,
             })),
             Way::Plain => {

@@ -4,15 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-
-use crate::access::Place;
-
-/// How commands end.
-pub(crate) const EXIT_CODES: &str = "Exit codes:
-  0  done
-  1  failed; the last line says why and what to do
-  2  the command line is wrong
-  3  done with exceptions, which were listed";
+use model::Place;
+use terminal::{EXIT_CODES, RestoreArgs};
 
 /// Keepfast: a backup appliance.
 #[derive(Parser)]
@@ -79,6 +72,7 @@ pub(crate) enum Command {
     /// List a directory of a point
     Ls {
         /// `MACHINE/SOURCE@WHEN[:PATH]`; WHEN is latest, an instant, 5m-ago, seq:N or a point id
+        #[arg(value_parser = terminal::place())]
         place: Place,
         #[command(flatten)]
         listing: Listing,
@@ -86,6 +80,7 @@ pub(crate) enum Command {
     /// Write a file of a point to standard output
     Cat {
         /// MACHINE/SOURCE@WHEN:PATH
+        #[arg(value_parser = terminal::place())]
         place: Place,
         #[command(flatten)]
         data: Data,
@@ -93,28 +88,21 @@ pub(crate) enum Command {
     /// Show what differs between two points of a source
     Diff {
         /// MACHINE/SOURCE@A
+        #[arg(value_parser = terminal::place())]
         before: Place,
         /// MACHINE/SOURCE@B
+        #[arg(value_parser = terminal::place())]
         after: Place,
         #[command(flatten)]
         listing: Listing,
     },
     /// Restore a point below a directory
     Restore {
-        /// MACHINE/SOURCE@WHEN
+        /// `MACHINE/SOURCE@WHEN[:PATH]`
+        #[arg(value_parser = terminal::place())]
         place: Place,
-        /// Directory that the tree of the point is made in
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
-        /// Only this path of the point; may be given more than once
-        #[arg(long = "path", value_name = "PATH")]
-        paths: Vec<String>,
-        /// Replace what differs; without it nothing that exists is touched
-        #[arg(long)]
-        overwrite: bool,
-        /// Leave owners, setuid, devices and privileged attributes out, also as root
-        #[arg(long)]
-        no_owners: bool,
+        #[command(flatten)]
+        args: RestoreArgs,
         #[command(flatten)]
         data: Data,
     },
@@ -158,6 +146,7 @@ pub(crate) enum PoolCommand {
     /// Read and check everything, or one point
     Verify {
         /// Only this point, MACHINE/SOURCE@WHEN
+        #[arg(value_parser = terminal::place())]
         place: Option<Place>,
         #[command(flatten)]
         listing: Listing,

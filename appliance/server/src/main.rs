@@ -21,5 +21,5 @@ fn main() -> ExitCode {
     let level = tracing_subscriber::EnvFilter::try_from_env("KEEPFAST_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
-    commands::run(cli.command)
+    terminal::end("keepfast", commands::run(cli.command))
 }

@@ -28,10 +28,11 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("restore", &["model"], &[]),
     ("capture", &["model", "chunk"], &[]),
     ("link", &["model", "chunk", "wire"], &[]),
-    ("daemon", &["model", "chunk", "wire", "capture", "restore", "link"], &[]),
+    ("terminal", &["model", "restore"], &[]),
+    ("daemon", &["model", "chunk", "wire", "capture", "restore", "link", "terminal"], &[]),
     (
         "server",
-        &["model", "medium", "chunk", "tree", "pool", "journal", "wire", "host", "link", "restore"],
+        &["model", "medium", "chunk", "tree", "pool", "journal", "wire", "host", "link", "terminal"],
         &[],
     ),
     ("system", &["model", "wire"], &[]),
@@ -45,7 +46,7 @@ pub(crate) const ABSENT: &[(&[&str], &[&str], &str)] = &[
         &["tokio", "hyper", "rustls", "fuser", "clap", "rand", "tracing", "rustix"],
         "the storage core has no sockets, threads, logs or files of its own",
     ),
-    (&["host", "restore", "capture"], &["tokio", "hyper"], "tokio lives in server, link and daemon"),
+    (&["host", "restore", "capture"], &["tokio", "hyper"], "tokio lives in server, link and terminal"),
     (&["restore", "capture", "link", "host"], &["fuser"], "only the mounts, when they come, know FUSE"),
 ];
 

@@ -11,29 +11,37 @@ use anyhow::{Context, bail};
 use capture::{Cache, Limits, Outcome};
 use link::Connection;
 use rustix::fs::{FlockOperation, flock};
+use terminal::{Done, stop_flag};
 
-use crate::commands::Done;
 use crate::config::{Config, Source};
-use crate::progress::Teller;
+use crate::progress::{Format, Teller};
 use crate::remote::Remote;
-use crate::signals::stop_flag;
 
 /// How long to wait before each further try after a broken connection.
 const WAITS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10), Duration::from_secs(30)];
 
-pub(crate) fn run(data: &Path, names: &[String], json: bool) -> anyhow::Result<Done> {
+pub(crate) fn run(data: &Path, names: &[String], format: Format) -> anyhow::Result<Done> {
     let sources = Config::load(data)?.choose(names)?;
     let _lock = exclusive(data)?;
     be_modest();
     let stop = stop_flag()?;
     let mut done = Done::Whole;
+    let mut failed = None;
     for source in &sources {
-        if backup(data, source, json, &stop)? == Done::WithExceptions {
-            done = Done::WithExceptions;
+        match backup(data, source, format, &stop) {
+            Ok(this) => done = done.and(this),
+            Err(error) if stop.load(Ordering::Relaxed) => return Err(error),
+            Err(error) => {
+                // The sources behind it are none the worse for it; the last line tells of the last that failed.
+                let error = error.context(format!("source {}", source.name));
+                if let Some(earlier) = failed.replace(error) {
+                    writeln!(std::io::stderr(), "keepfast-agent: {earlier:#}")?;
+                }
+            }
         }
     }
-    Ok(done)
+    failed.map_or(Ok(done), Err)
 }
 
 /// One agent at a time works with a data directory.
@@ -59,10 +67,10 @@ pub(crate) fn be_modest() {
 pub(crate) fn backup(
     data: &Path,
     source: &Source,
-    json: bool,
+    format: Format,
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<Done> {
-    let teller = Teller::new(&source.name, json)?;
+    let teller = Teller::new(&source.name, format)?;
     let mut waits = WAITS.iter();
     let outcome = loop {
         match try_once(data, source, &teller, stop) {
@@ -82,8 +90,8 @@ pub(crate) fn backup(
         }
     };
     teller.end();
-    report(source, &outcome, json, &teller)?;
-    Ok(if outcome.exceptions_count == 0 { Done::Whole } else { Done::WithExceptions })
+    report(source, &outcome, &teller)?;
+    Ok(Done::with(outcome.exceptions_count))
 }
 
 /// Why a try did not end in a point.
@@ -114,9 +122,9 @@ fn try_once(data: &Path, source: &Source, teller: &Teller, stop: &AtomicBool) ->
     })
 }
 
-fn report(source: &Source, outcome: &Outcome, json: bool, teller: &Teller) -> anyhow::Result<()> {
+fn report(source: &Source, outcome: &Outcome, teller: &Teller) -> anyhow::Result<()> {
     let (point, totals) = (&outcome.point, &outcome.totals);
-    if json {
+    if teller.is_json() {
         teller.say(&serde_json::json!({
             "source": source.name,
             "point": point.id,

@@ -13,34 +13,38 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::CommandFactory;
 use link::{Connection, RemoteArchive};
-use model::record::Label;
+use model::archive::Archive;
+use model::place::FindError;
+use model::record::{Label, Point};
+use model::{Place, Time};
+use terminal::Done;
 use wire::Token;
 
 use crate::cli::{Cli, Command};
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Done {
-    /// As asked.
-    Whole,
-    /// With exceptions that were listed.
-    WithExceptions,
-}
+use crate::progress::Format;
 
 /// Does a command.
 pub(crate) fn run(data: &Path, command: Command) -> anyhow::Result<Done> {
     match command {
         Command::Join { token, connect } => join(data, &token, connect.as_deref()),
         Command::Source(command) => source::run(data, command),
-        Command::Backup { names, json } => backup::run(data, &names, json),
+        Command::Backup { names, json, plain } => backup::run(data, &names, format(json, plain)),
         Command::Run => schedule::run(data),
         Command::Points { name, json } => look::points(data, name.as_deref(), json),
         Command::Ls { place, json } => look::ls(data, &place, json),
-        Command::Restore(args) => restore::run(data, args),
+        Command::Restore { place, args } => restore::run(data, &place, args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "keepfast-agent", &mut std::io::stdout());
             Ok(Done::Whole)
         }
+    }
+}
+
+const fn format(json: bool, plain: bool) -> Format {
+    match (json, plain) {
+        (true, _) => Format::Json,
+        (_, true) => Format::Plain,
+        (false, false) => Format::Fitting,
     }
 }
 
@@ -56,4 +60,17 @@ fn archive(data: &Path) -> anyhow::Result<(RemoteArchive, Label)> {
     let connection = Connection::connect(data)?;
     let own = connection.welcome().machine.clone().context("the appliance does not know this agent")?;
     Ok((RemoteArchive::new(Arc::new(connection)), own))
+}
+
+/// The point that is meant, among those that this agent may read.
+fn find(archive: &dyn Archive, own: &Label, place: &Place) -> anyhow::Result<Point> {
+    let now = jiff::Timestamp::now();
+    let now = Time::from_parts(now.as_second(), u32::try_from(now.subsec_nanosecond()).unwrap_or(0));
+    place.find(archive, Some(own), now).map_err(|error| match error {
+        FindError::Machine(machine) => anyhow::anyhow!(
+            "this agent may not read the points of {machine}; the operator allows it with `keepfast token create {own} \
+             --allow-restore={machine}`, and the agent joins again with that token"
+        ),
+        other => other.into(),
+    })
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use croner::Cron;
 use jiff::{Timestamp, Zoned};
+use terminal::{Done, stop_flag};
 
-use crate::commands::{Done, backup};
+use crate::commands::backup;
 use crate::config::{Config, Source};
-use crate::signals::stop_flag;
+use crate::progress::Format;
 
 /// How often the clock and the stop flag are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -58,7 +59,8 @@ pub(crate) fn run(data: &Path) -> anyhow::Result<Done> {
             if *when > now || stop.load(Ordering::Relaxed) {
                 continue;
             }
-            let result = backup::exclusive(data).and_then(|_lock| backup::backup(data, source, false, &stop));
+            let result =
+                backup::exclusive(data).and_then(|_lock| backup::backup(data, source, Format::Plain, &stop));
             if let Err(error) = result {
                 writeln!(std::io::stderr(), "keepfast-agent: {}: {error:#}", source.name)?;
             }

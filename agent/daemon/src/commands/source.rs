@@ -7,7 +7,9 @@ use anyhow::{Context, bail};
 use model::record::Label;
 
 use crate::cli::SourceCommand;
-use crate::commands::{Done, schedule};
+use terminal::Done;
+
+use crate::commands::schedule;
 use crate::config::{Config, Source};
 
 pub(crate) fn run(data: &Path, command: SourceCommand) -> anyhow::Result<Done> {

@@ -10,10 +10,12 @@ pub mod id;
 pub mod item;
 pub mod operation;
 pub mod path;
+pub mod place;
 pub mod record;
 pub mod time;
 
 pub use error::ErrorKind;
 pub use id::{CommitNumber, DomainId, MachineId, Name, ObjectId, SegmentNumber, SequenceNumber, SourceId};
 pub use path::{EntryName, Escaped};
+pub use place::Place;
 pub use time::{Time, When};

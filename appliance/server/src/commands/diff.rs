@@ -3,18 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
-use host::HostClock;
-use medium::Clock;
 use model::archive::{Archive, PointKey};
 use model::browse;
 use model::item::{Item, ItemPart};
 use model::path::EntryName;
-use model::{Escaped, ObjectId};
+use model::{Escaped, ObjectId, Place};
 use serde_json::{Value, json};
+use terminal::{Column, Done};
 
-use crate::access::{Access, Place};
+use crate::access::Access;
 use crate::cli::Listing;
-use crate::commands::{Done, print_rows, text};
 
 /// Differences asked for at once.
 const PAGE: usize = 2048;
@@ -30,22 +28,14 @@ struct Differences {
 pub(crate) fn run(before: &Place, after: &Place, listing: &Listing) -> anyhow::Result<Done> {
     let access = Access::open(&listing.data.data)?;
     let archive = access.archive();
-    let now = HostClock.now();
-    let before = before.find(&*archive, now)?.key();
-    let after = after.find(&*archive, now)?.key();
+    let (before, after) = (access.find(before)?, access.find(after)?);
     if before.source != after.source {
         bail!("these are points of different sources; only points of one source can be compared");
     }
     let differences = gather(&*archive, before, after)?;
     let (old, new) = (Paths::of(&*archive, before)?, Paths::of(&*archive, after)?);
     let rows: Vec<Value> = differences.describe(&old, &new).into_iter().map(row).collect();
-    print_rows(listing.json, &rows, |row| {
-        let (change, path) = (text(row, "change"), text(row, "path"));
-        match row.get("from").and_then(Value::as_str) {
-            None => format!("{change}\t{path}"),
-            Some(from) => format!("{change}\t{from} -> {path}"),
-        }
-    })?;
+    terminal::print(listing.json, &["change", "path", "from"].map(Column::of), &rows)?;
     Ok(Done::Whole)
 }
 

@@ -3,11 +3,11 @@
 use anyhow::Context;
 use model::record::{Label, RestoreGrant};
 use serde_json::{Value, json};
+use terminal::{Column, Done, POINT_COLUMNS};
 use wire::Request;
 
 use crate::access::Access;
 use crate::cli::Listing;
-use crate::commands::{Done, print_rows, text};
 
 pub(crate) fn machines(listing: &Listing, revoke: Option<&str>) -> anyhow::Result<Done> {
     let access = Access::open(&listing.data.data)?;
@@ -36,9 +36,8 @@ pub(crate) fn machines(listing: &Listing, revoke: Option<&str>) -> anyhow::Resul
         })
     };
     let rows: Vec<Value> = archive.machines()?.into_iter().map(row).collect();
-    print_rows(listing.json, &rows, |row| {
-        format!("{}\t{}\t{}", text(row, "machine"), text(row, "state"), text(row, "joined"))
-    })?;
+    let columns = ["machine", "state", "restore", "joined"].map(Column::of);
+    terminal::print(listing.json, &columns, &rows)?;
     Ok(Done::Whole)
 }
 
@@ -56,15 +55,7 @@ pub(crate) fn sources(listing: &Listing) -> anyhow::Result<Done> {
             "latest": points.last().map(|point| point.id.clone()),
         }));
     }
-    print_rows(listing.json, &rows, |row| {
-        format!(
-            "{}/{}\t{} points\t{}",
-            text(row, "machine"),
-            text(row, "source"),
-            text(row, "points"),
-            text(row, "latest")
-        )
-    })?;
+    terminal::print(listing.json, &["machine", "source", "points", "latest"].map(Column::of), &rows)?;
     Ok(Done::Whole)
 }
 
@@ -81,23 +72,10 @@ pub(crate) fn points(listing: &Listing, only: Option<&str>) -> anyhow::Result<Do
         }
         found = true;
         for point in archive.points(source.id)? {
-            rows.push(json!({
-                "source": title,
-                "point": point.id,
-                "sequence": point.sequence.0,
-                "started": point.started.to_string(),
-                "finished": point.finished.to_string(),
-                "files": point.totals.files,
-                "bytes": point.totals.bytes,
-                "sent": point.totals.bytes_sent,
-                "exceptions": point.exceptions_count,
-            }));
+            rows.push(terminal::point_row(&title, &point));
         }
     }
     found.then_some(()).with_context(|| format!("there is no source {}", only.unwrap_or_default()))?;
-    print_rows(listing.json, &rows, |row| {
-        let columns = ["source", "point", "sequence", "files", "bytes", "exceptions"];
-        columns.map(|column| text(row, column)).join("\t")
-    })?;
+    terminal::print(listing.json, &POINT_COLUMNS, &rows)?;
     Ok(Done::Whole)
 }

@@ -3,14 +3,13 @@
 use std::io::Write;
 
 use anyhow::bail;
-use host::HostClock;
-use medium::Clock;
+use model::Place;
 use serde_json::json;
+use terminal::Done;
 use wire::{Reply, Request};
 
-use crate::access::{Access, Place};
+use crate::access::Access;
 use crate::cli::{Data, Listing, PoolCommand};
-use crate::commands::Done;
 use crate::data::DataDirectory;
 
 pub(crate) fn run(command: PoolCommand) -> anyhow::Result<Done> {
@@ -53,9 +52,8 @@ fn status(listing: &Listing) -> anyhow::Result<Done> {
 
 fn verify(place: Option<&Place>, listing: &Listing) -> anyhow::Result<Done> {
     let access = Access::open(&listing.data.data)?;
-    let archive = access.archive();
     let point = match place {
-        Some(place) => Some(place.find(&*archive, HostClock.now())?.key()),
+        Some(place) => Some(access.find(place)?),
         None => None,
     };
     let Reply::Verified { report } = access.ask(Request::Verify { point })? else {

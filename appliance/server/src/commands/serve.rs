@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use terminal::Done;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::appliance::Appliance;
 use crate::cli::Data;
-use crate::commands::Done;
 use crate::data::DataDirectory;
 use crate::listen::{Limits, Listener, Options, Service};
 use crate::storage::Storage;

@@ -4,11 +4,11 @@ use std::io::Write;
 
 use anyhow::bail;
 use model::record::{Label, RestoreGrant};
+use terminal::Done;
 use wire::{Reply, Request};
 
 use crate::access::Access;
 use crate::cli::TokenCommand;
-use crate::commands::Done;
 
 pub(crate) fn run(command: TokenCommand) -> anyhow::Result<Done> {
     let TokenCommand::Create { machine, listing, allow_restore, own_domain, address } = command;

@@ -112,7 +112,7 @@ impl Guide<'_> {
 
     fn backup(&self) -> Result<()> {
         let started = std::time::Instant::now();
-        self.run("keepfast-agent", &["--data", "agent", "backup", SOURCE])?;
+        self.run("keepfast-agent", &["--data", "agent", "backup", "--plain", SOURCE])?;
         println!("    {}", terminal::faint(&format!("after {}", terminal::span(started.elapsed()))));
         Ok(())
     }
