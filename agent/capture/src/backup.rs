@@ -64,7 +64,6 @@ pub fn backup(
     let (selection, filter) = (Selection::new(&config.paths)?, Filter::new(config)?);
     let limits = limits.checked();
     let job = Job { config, selection, filter, appliance, naming, limits, progress, stop };
-    progress.task(Task::Begin);
     let source = cache.open(&config.label, limits.memory_bytes / 8)?;
     match job.attempt(&source) {
         Err(error) if error.is_of_the_cache() => {

@@ -1,12 +1,17 @@
 //! What the agent is told: `agent.toml` in its data directory. Keys that are unknown are refused.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use capture::SourceConfig;
 use model::record::Label;
 use serde::{Deserialize, Serialize};
+
+/// A version of the file: times are coarser than two changes can be.
+pub(crate) type Version = (SystemTime, u64, u64);
 
 /// Everything that the agent is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +57,12 @@ impl Source {
 impl Config {
     fn path(data: &Path) -> PathBuf {
         data.join("agent.toml")
+    }
+
+    /// Tells one version of the file from the next: time, inode and size.
+    pub(crate) fn version(data: &Path) -> Option<Version> {
+        let file = std::fs::metadata(Self::path(data)).ok()?;
+        Some((file.modified().ok()?, file.ino(), file.len()))
     }
 
     /// Reads it; nothing is protected if there is no file.

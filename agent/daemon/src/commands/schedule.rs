@@ -1,21 +1,25 @@
 //! `keepfast-agent run`: backups by schedule until a signal says stop.
+//!
+//! What is protected is read again whenever the file that says it changes; a file that is wrong is told of, and what
+//! was in force stays in force.
 
 use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use croner::Cron;
 use jiff::{Timestamp, Zoned};
 use terminal::{Done, stop_flag};
 
 use crate::commands::backup;
-use crate::config::{Config, Source};
+use crate::config::{Config, Source, Version};
 use crate::progress::Format;
 
-/// How often the clock and the stop flag are looked at.
+/// How often the clock, the file and the stop flag are looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Reads a cron pattern.
@@ -34,39 +38,140 @@ fn next(source: &Source, now: &Zoned) -> anyhow::Result<Option<Timestamp>> {
     span.map(|span| now.timestamp().checked_add(span).context("that is too far ahead")).transpose()
 }
 
+/// When each source is due.
+#[derive(Default)]
+struct Schedule {
+    due: Vec<(Timestamp, Source)>,
+    /// The file that says what is protected, as it was read.
+    read: Option<Version>,
+}
+
+impl Schedule {
+    /// Takes in what is protected, if that has changed; sources that stay as they are stay due when they were.
+    fn refresh(&mut self, data: &Path, now: &Zoned) -> anyhow::Result<()> {
+        let version = Config::version(data);
+        if self.read == version && version.is_some() {
+            return Ok(());
+        }
+        self.read = version;
+        let mut due = Vec::new();
+        for source in Config::load(data)?.sources {
+            let known = self.due.iter().find(|(_, known)| *known == source);
+            let first = match known {
+                Some((when, _)) => Some(*when),
+                // What runs every so many minutes begins at once.
+                None if source.cron.is_none() && source.every_minutes.is_some() => Some(now.timestamp()),
+                None => next(&source, now)?,
+            };
+            due.extend(first.map(|first| (first, source)));
+        }
+        self.due = due;
+        Ok(())
+    }
+
+    /// The first source that is due, and when it is due again.
+    fn take_due(&mut self, now: &Zoned) -> anyhow::Result<Option<Source>> {
+        let moment = now.timestamp();
+        let Some((when, source)) = self.due.iter_mut().find(|(when, _)| *when <= moment) else {
+            return Ok(None);
+        };
+        *when = next(source, now)?.unwrap_or(Timestamp::MAX);
+        Ok(Some(source.clone()))
+    }
+}
+
 pub(crate) fn run(data: &Path) -> anyhow::Result<Done> {
-    let sources = Config::load(data)?.choose(&[])?;
     let stop = stop_flag()?;
     backup::be_modest();
-    let mut due = Vec::new();
-    for source in sources {
-        // What runs every so many minutes begins at once.
-        let first = if source.cron.is_none() && source.every_minutes.is_some() {
-            Some(Timestamp::now())
-        } else {
-            next(&source, &Zoned::now())?
-        };
-        if let Some(first) = first {
-            due.push((first, source));
-        }
-    }
-    if due.is_empty() {
-        bail!("no source has a schedule; add one with --every or --cron");
+    let mut schedule = Schedule::default();
+    schedule.refresh(data, &Zoned::now())?;
+    if schedule.due.is_empty() {
+        say("no source has a schedule yet; `keepfast-agent source add` with --every or --cron gives it one")?;
     }
     while !stop.load(Ordering::Relaxed) {
-        let now = Timestamp::now();
-        for (when, source) in &mut due {
-            if *when > now || stop.load(Ordering::Relaxed) {
-                continue;
-            }
-            let result =
-                backup::exclusive(data).and_then(|_lock| backup::backup(data, source, Format::Plain, &stop));
-            if let Err(error) = result {
-                writeln!(std::io::stderr(), "keepfast-agent: {}: {error:#}", source.name)?;
-            }
-            *when = next(source, &Zoned::now())?.unwrap_or(Timestamp::MAX);
+        if let Err(error) = schedule.refresh(data, &Zoned::now()) {
+            say(&format!("{error:#}; what was in force stays in force"))?;
         }
-        std::thread::sleep(LOOK);
+        match schedule.take_due(&Zoned::now())? {
+            Some(source) => back_up(data, &source, &stop)?,
+            None => std::thread::sleep(LOOK),
+        }
     }
     Ok(Done::Whole)
+}
+
+/// Backs a source up; a failure is told, and the next time comes all the same.
+fn back_up(data: &Path, source: &Source, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    let result = backup::exclusive(data).and_then(|_lock| backup::backup(data, source, Format::Plain, stop));
+    match result {
+        Ok(_) => Ok(()),
+        Err(_) if stop.load(Ordering::Relaxed) => Ok(()),
+        Err(error) => say(&format!("source {}: {error:#}", source.name)),
+    }
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stderr(), "keepfast-agent: {line}").context("write to standard error")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str, every_minutes: Option<u64>, cron: Option<&str>) -> Source {
+        let none = Vec::new;
+        let cron = cron.map(str::to_owned);
+        let paths = vec!["/".into()];
+        let name = name.to_owned();
+        Source { name, paths, excludes: none(), images: none(), one_filesystem: false, every_minutes, cron }
+    }
+
+    fn at(text: &str) -> Zoned {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn sources_are_due_by_minutes_and_by_cron() {
+        let folder = tempfile::tempdir().unwrap();
+        let often = source("often", Some(10), None);
+        let nightly = source("nightly", None, Some("30 2 * * *"));
+        let config = Config { sources: vec![often, nightly, source("by hand", None, None)] };
+        config.store(folder.path()).unwrap();
+        let mut schedule = Schedule::default();
+        schedule.refresh(folder.path(), &at("2026-11-21T02:00:00+01:00[+01:00]")).unwrap();
+        let mut due = |time: &str| {
+            let now = at(&format!("2026-11-21T{time}+01:00[+01:00]"));
+            schedule.take_due(&now).unwrap().map(|source| source.name)
+        };
+        assert_eq!(due("02:00:00").as_deref(), Some("often"));
+        assert_eq!(due("02:00:00"), None, "once");
+        assert_eq!(due("02:09:59"), None);
+        assert_eq!(due("02:10:00").as_deref(), Some("often"));
+        assert_eq!(due("02:30:00").as_deref(), Some("often"));
+        assert_eq!(due("02:30:00").as_deref(), Some("nightly"));
+        assert_eq!(due("02:39:59"), None);
+    }
+
+    #[test]
+    fn a_changed_file_is_read_again_and_a_wrong_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = at("2026-11-21T02:00:00+00:00[+00:00]");
+        let mut schedule = Schedule::default();
+        schedule.refresh(folder.path(), &now).unwrap();
+        assert!(schedule.due.is_empty());
+        let mut config = Config { sources: vec![source("a", Some(10), None)] };
+        config.store(folder.path()).unwrap();
+        schedule.refresh(folder.path(), &now).unwrap();
+        schedule.take_due(&now).unwrap().unwrap();
+        let before = schedule.due.clone();
+        config.sources.push(source("b", Some(5), None));
+        config.store(folder.path()).unwrap();
+        schedule.refresh(folder.path(), &now).unwrap();
+        assert_eq!(schedule.due.first(), before.first(), "what was there is due when it was");
+        assert_eq!(schedule.take_due(&now).unwrap().unwrap().name, "b");
+        std::fs::write(folder.path().join("agent.toml"), "colour = 1").unwrap();
+        assert!(schedule.refresh(folder.path(), &now).is_err());
+        assert_eq!(schedule.due.len(), 2);
+        assert!(schedule.refresh(folder.path(), &now).is_ok(), "it is told once");
+    }
 }

@@ -1,14 +1,15 @@
 //! `keepfast-agent source add|list|remove`.
 
-use std::io::Write;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use model::Escaped;
 use model::record::Label;
+use serde_json::json;
+use terminal::{Column, Done};
 
 use crate::cli::SourceCommand;
-use terminal::Done;
-
 use crate::commands::schedule;
 use crate::config::{Config, Source};
 
@@ -20,7 +21,7 @@ pub(crate) fn run(data: &Path, command: SourceCommand) -> anyhow::Result<Done> {
             if config.sources.iter().any(|source| source.name == name) {
                 bail!("there is a source {name} already; remove it first, its points stay");
             }
-            let absolute = |path: &std::path::PathBuf| {
+            let absolute = |path: &PathBuf| {
                 std::path::absolute(path).with_context(|| format!("find {}", path.display()))
             };
             let paths = paths.iter().map(absolute).collect::<anyhow::Result<Vec<_>>>()?;
@@ -54,20 +55,28 @@ pub(crate) fn run(data: &Path, command: SourceCommand) -> anyhow::Result<Done> {
 }
 
 fn list(config: &Config, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    if json {
-        serde_json::to_writer_pretty(&mut out, &config.sources)?;
-        writeln!(out)?;
-        return Ok(());
-    }
-    for source in &config.sources {
-        let paths: Vec<String> = source.paths.iter().map(|path| path.display().to_string()).collect();
+    let escaped = |path: &PathBuf| Escaped(path.as_os_str().as_bytes()).to_string();
+    let row = |source: &Source| {
         let schedule = match (&source.cron, source.every_minutes) {
             (Some(cron), _) => format!("cron {cron}"),
             (None, Some(minutes)) => format!("every {minutes} minutes"),
             (None, None) => "by hand".into(),
         };
-        writeln!(out, "{}\t{schedule}\t{}", source.name, paths.join(" "))?;
-    }
+        let paths: Vec<String> = source.paths.iter().map(escaped).collect();
+        json!({
+            "source": source.name,
+            "schedule": schedule,
+            "every_minutes": source.every_minutes,
+            "cron": source.cron,
+            "paths": paths,
+            "where": paths.join(" "),
+            "excludes": source.excludes,
+            "images": source.images,
+            "one_filesystem": source.one_filesystem,
+        })
+    };
+    let rows: Vec<_> = config.sources.iter().map(row).collect();
+    let paths = Column { title: "paths", field: "where" };
+    terminal::print(json, &[Column::of("source"), Column::of("schedule"), paths], &rows)?;
     Ok(())
 }
