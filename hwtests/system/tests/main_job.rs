@@ -1,65 +1,25 @@
-//! The main job with the real programs: protect, change, list, restore, verify; and the same under kill -9.
+//! The main job with the real programs: protect, change, list, restore, verify.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use system::{Site, expect, run};
+use system::{Site, copy, differences, expect, odd_tree, run};
 
-/// A tree with the odd things that filesystems have.
-fn odd_tree(root: &Path) {
-    fs::create_dir_all(root.join("deep/er")).unwrap();
-    for number in 0..400u32 {
-        let text = format!("file {number}\n").repeat(number as usize * 7 % 900 + 1);
-        fs::write(root.join(format!("deep/{number}")), text).unwrap();
-    }
-    let noise: Vec<u8> = (0..3_000_000u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
-    fs::write(root.join("deep/er/large"), noise).unwrap();
-    fs::hard_link(root.join("deep/1"), root.join("hard")).unwrap();
-    symlink("deep/1", root.join("link")).unwrap();
-    fs::File::create(root.join("sparse")).unwrap().set_len(5_000_000).unwrap();
-    fs::write(root.join(std::ffi::OsStr::from_bytes(b"not \xff text\n")), b"x").unwrap();
-    fs::write(root.join("empty"), b"").unwrap();
-}
-
-/// What differs between two trees, attributes included; nothing if they are equal.
-fn differences(a: &Path, b: &Path) -> String {
-    let slash = |path: &Path| format!("{}/", path.display());
-    let mut rsync = Command::new("rsync");
-    rsync.args(["-naHAXi", "--checksum", "--delete"]).arg(slash(a)).arg(slash(b));
-    expect(&mut rsync, 0).unwrap()
+fn protect(site: &Site) -> PathBuf {
+    let tree = site.path("files");
+    odd_tree(&tree).unwrap();
+    site.protect(&tree).unwrap();
+    tree
 }
 
 /// Restores a moment of the source and compares it with a tree.
 fn assert_restores(site: &Site, when: &str, tree: &Path, original: &Path) {
-    let out = site.path("out");
-    let _ = fs::remove_dir_all(&out);
-    let place = format!("web1/files@{when}");
-    expect(&mut site.keepfast(&["restore", &place, "--to", out.to_str().unwrap()]).unwrap(), 0).unwrap();
-    let restored = out.join(original.strip_prefix("/").unwrap());
-    assert_eq!(differences(tree, &restored), "", "{when}");
-}
-
-fn points(site: &Site) -> Vec<String> {
-    let json = expect(&mut site.keepfast(&["points", "--json"]).unwrap(), 0).unwrap();
-    let rows: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
-    rows.iter().map(|row| row["point"].as_str().unwrap().to_owned()).collect()
-}
-
-fn protect(site: &Site) -> std::path::PathBuf {
-    let tree = site.path("files");
-    odd_tree(&tree);
-    expect(&mut site.agent(&["source", "add", "files", tree.to_str().unwrap()]).unwrap(), 0).unwrap();
-    tree
-}
-
-fn copy(from: &Path, to: &Path) {
-    expect(Command::new("cp").arg("-a").arg(from).arg(to), 0).unwrap();
+    let restored = site.restore(when, original).unwrap();
+    assert_eq!(differences(tree, &restored).unwrap(), "", "{when}");
 }
 
 #[test]
@@ -67,56 +27,24 @@ fn every_point_restores_as_it_was() {
     let site = Site::start().unwrap();
     let tree = protect(&site);
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
-    copy(&tree, &site.path("first"));
+    copy(&tree, &site.path("first")).unwrap();
 
     fs::write(tree.join("deep/7"), "changed").unwrap();
     fs::rename(tree.join("deep/er"), tree.join("moved")).unwrap();
     fs::remove_file(tree.join("empty")).unwrap();
     expect(&mut site.agent(&["backup", "files"]).unwrap(), 0).unwrap();
 
-    let ids = points(&site);
+    let ids = site.points().unwrap();
     assert_eq!(ids.len(), 2);
     assert_restores(&site, &ids[0], &site.path("first"), &tree);
     assert_restores(&site, "latest", &tree, &tree);
     let (a, b) = (format!("web1/files@{}", ids[0]), "web1/files@latest");
     let diff = expect(&mut site.keepfast(&["diff", &a, b]).unwrap(), 0).unwrap();
     assert!(diff.contains("removed") && diff.contains("/moved") && diff.contains("deep/7"), "{diff}");
-    let verified = expect(&mut site.keepfast(&["pool", "verify"]).unwrap(), 0).unwrap();
-    assert!(verified.contains("0 damaged"), "{verified}");
+    site.verify().unwrap();
     let out = site.path("agent-out");
     expect(&mut site.agent(&["restore", "files@latest", "--to", out.to_str().unwrap()]).unwrap(), 0).unwrap();
-    assert_eq!(differences(&tree, &out.join(tree.strip_prefix("/").unwrap())), "");
-}
-
-#[test]
-fn a_killed_appliance_and_a_killed_agent_lose_nothing_that_was_acknowledged() {
-    let mut site = Site::start().unwrap();
-    let tree = protect(&site);
-    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
-    let mut acknowledged = points(&site).len();
-    for round in 0..25u64 {
-        fs::write(tree.join("deep/5"), format!("round {round}\n").repeat(50_000)).unwrap();
-        fs::write(tree.join(format!("new-{round}")), format!("{round}")).unwrap();
-        let mut backup = site.agent(&["backup"]).unwrap();
-        let mut backup =
-            backup.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(round * 13 % 160));
-        if round % 2 == 0 {
-            backup.kill().unwrap();
-            acknowledged += usize::from(backup.wait().unwrap().success());
-        } else {
-            site.kill_server().unwrap();
-            site.start_server().unwrap();
-            acknowledged += usize::from(backup.wait().unwrap().success());
-        }
-        let found = points(&site).len();
-        assert!(found == acknowledged || found == acknowledged + 1, "round {round}: {found} {acknowledged}");
-        acknowledged = found;
-    }
-    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
-    assert_restores(&site, "latest", &tree, &tree);
-    let verified = expect(&mut site.keepfast(&["pool", "verify"]).unwrap(), 0).unwrap();
-    assert!(verified.contains("0 damaged"), "{verified}");
+    assert_eq!(differences(&tree, &out.join(tree.strip_prefix("/").unwrap())).unwrap(), "");
 }
 
 #[test]
@@ -130,7 +58,7 @@ fn nothing_of_names_and_contents_is_readable_in_the_pool() {
     for pair in canaries.chunks(2) {
         fs::write(tree.join(&pair[0]), &pair[1]).unwrap();
     }
-    expect(&mut site.agent(&["source", "add", "files", tree.to_str().unwrap()]).unwrap(), 0).unwrap();
+    site.protect(&tree).unwrap();
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
     std::thread::sleep(Duration::from_secs(1));
     for place in ["appliance", "appliance.log"] {

@@ -1,0 +1,97 @@
+//! A filesystem of its own in a sparse file: it can lose its power, and it can grow while it is in use.
+//!
+//! Losing power is the `SHUTDOWN` ioctl of ext4 and XFS without a flush of the log: what was not synced is gone, as if
+//! the cable had been pulled. Perl makes the call, because it is on every Debian and we have no unsafe code.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::program::expect;
+
+/// `_IOR('X', 125, u32)` with `NOLOGFLUSH`.
+const CUT: &str =
+    r#"open(my $d, "<", $ARGV[0]) or die; my $f = pack("I", 2); ioctl($d, 0x8004587d, $f) or die $!"#;
+
+/// Which filesystem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filesystem {
+    /// ext4.
+    Ext4,
+    /// XFS; at least 300 MiB. It grows without the capability `SYS_RESOURCE`.
+    Xfs,
+}
+
+/// A mounted filesystem in a file; gone when dropped.
+#[derive(Debug)]
+pub struct LoopDisk {
+    folder: TempDir,
+    mounted: bool,
+}
+
+impl LoopDisk {
+    /// Makes and mounts one. Needs root.
+    pub fn new(filesystem: Filesystem, length_bytes: u64) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut disk = Self { folder, mounted: false };
+        std::fs::File::create(disk.image())?.set_len(length_bytes)?;
+        std::fs::create_dir(disk.path())?;
+        let mut make = match filesystem {
+            Filesystem::Ext4 => Command::new("mkfs.ext4"),
+            Filesystem::Xfs => Command::new("mkfs.xfs"),
+        };
+        expect(make.arg("-q").arg(disk.image()), 0)?;
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    fn image(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("mounted")
+    }
+
+    /// Mounts it; its log is replayed first.
+    pub fn mount(&mut self) -> Result<()> {
+        // The loop device goes by itself when it is unmounted.
+        expect(Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(self.path()), 0)?;
+        self.mounted = true;
+        Ok(())
+    }
+
+    /// Cuts its power: everything that was not synced is lost, and everything fails until it is mounted again.
+    pub fn cut_power(&self) -> Result<()> {
+        expect(Command::new("perl").args(["-e", CUT]).arg(self.path()), 0).map(drop)
+    }
+
+    /// Unmounts it.
+    pub fn unmount(&mut self) -> Result<()> {
+        expect(Command::new("umount").arg(self.path()), 0)?;
+        self.mounted = false;
+        Ok(())
+    }
+
+    /// Makes a mounted XFS larger, while it is in use.
+    pub fn grow(&self, length_bytes: u64) -> Result<()> {
+        std::fs::File::options().write(true).open(self.image())?.set_len(length_bytes)?;
+        let found = expect(Command::new("losetup").arg("-j").arg(self.image()), 0)?;
+        let device = found.split(':').next().context("the image has a loop device")?.to_owned();
+        expect(Command::new("losetup").args(["-c", &device]), 0)?;
+        expect(Command::new("xfs_growfs").arg(self.path()), 0).map(drop)
+    }
+}
+
+impl Drop for LoopDisk {
+    fn drop(&mut self) {
+        if self.mounted && self.unmount().is_err() {
+            // Somebody still has a file open: it goes when they do.
+            let _ = expect(Command::new("umount").arg("-l").arg(self.path()), 0);
+        }
+    }
+}

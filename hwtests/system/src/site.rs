@@ -1,0 +1,180 @@
+//! An appliance with an agent, in temporary folders.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::program::{Running, expect, program};
+
+/// How long an appliance may take to open its doors.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// An appliance with an agent that has joined it as `web1`.
+#[derive(Debug)]
+pub struct Site {
+    folder: TempDir,
+    data: PathBuf,
+    port: u16,
+    server: Option<Running>,
+}
+
+impl Site {
+    /// An appliance that runs, and an agent that has joined it and may restore.
+    pub fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let data = folder.path().join("appliance");
+        Self::start_in(folder, data)
+    }
+
+    /// The same, with the appliance's data in a directory elsewhere.
+    pub fn start_on(data: &Path) -> Result<Self> {
+        Self::start_in(tempfile::tempdir()?, data.to_owned())
+    }
+
+    fn start_in(folder: TempDir, data: PathBuf) -> Result<Self> {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        let port = listener.local_addr()?.port();
+        drop(listener);
+        let mut site = Self { folder, data, port, server: None };
+        site.start_server()?;
+        let token = site.token("web1")?;
+        expect(&mut site.agent(&["join", &token])?, 0)?;
+        Ok(site)
+    }
+
+    /// A token with which an agent joins as `machine`, and may read the points of its machine.
+    pub fn token(&self, machine: &str) -> Result<String> {
+        let mut create = self.keepfast(&["token", "create", machine, "--allow-restore"])?;
+        Ok(expect(create.env("KEEPFAST_LOG", "warn"), 0)?.trim().to_owned())
+    }
+
+    /// A place in the site's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Where the appliance listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// The data directory of the appliance.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// A command of the operator.
+    pub fn keepfast(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(program("keepfast")?);
+        command.args(arguments).env("KEEPFAST_DATA", &self.data);
+        Ok(command)
+    }
+
+    /// A command of the agent.
+    pub fn agent(&self, arguments: &[&str]) -> Result<Command> {
+        self.agent_named("agent", arguments)
+    }
+
+    /// A command of one more agent, whose data is in a folder of the site.
+    pub fn agent_named(&self, folder: &str, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(program("keepfast-agent")?);
+        command.args(arguments).env("KEEPFAST_AGENT_DATA", self.path(folder));
+        Ok(command)
+    }
+
+    /// Has the agent protect a tree as the source `files`.
+    pub fn protect(&self, tree: &Path) -> Result<()> {
+        let path = tree.to_str().context("the path is text")?;
+        expect(&mut self.agent(&["source", "add", "files", path])?, 0).map(drop)
+    }
+
+    /// The ids of all points of `web1/files`, oldest first.
+    pub fn points(&self) -> Result<Vec<String>> {
+        let json = expect(&mut self.keepfast(&["points", "web1/files", "--json"])?, 0)?;
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&json)?;
+        let id = |row: &serde_json::Value| row["point"].as_str().map(str::to_owned);
+        rows.iter().map(|row| id(row).context("a point has an id")).collect()
+    }
+
+    /// Restores a moment of `web1/files`; where the tree that was at `tree` lies then.
+    pub fn restore(&self, when: &str, tree: &Path) -> Result<PathBuf> {
+        let out = self.path("out");
+        if out.exists() {
+            std::fs::remove_dir_all(&out)?;
+        }
+        let place = format!("web1/files@{when}");
+        let to = out.to_str().context("the path is text")?;
+        expect(&mut self.keepfast(&["restore", &place, "--to", to])?, 0)?;
+        Ok(out.join(tree.strip_prefix("/").unwrap_or(tree)))
+    }
+
+    /// Reads and checks the whole pool; fails if anything is damaged.
+    pub fn verify(&self) -> Result<()> {
+        expect(&mut self.keepfast(&["pool", "verify"])?, 0).map(drop)
+    }
+
+    /// Starts the appliance and waits until it answers.
+    pub fn start_server(&mut self) -> Result<()> {
+        let address = self.address().to_string();
+        let log = std::fs::File::options().create(true).append(true).open(self.path("appliance.log"))?;
+        let mut command = self.keepfast(&["serve", "--listen", &address])?;
+        command.stdout(log.try_clone()?).stderr(log);
+        let server = self.server.insert(Running::start_as_it_is(&mut command)?);
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(&address).is_err() {
+            if server.ended()?.is_some() || begun.elapsed() > START_MAX {
+                bail!("the appliance did not start:\n{}", self.log()?);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Kills the appliance as a power cut would, but for the kernel's memory.
+    pub fn kill_server(&mut self) -> Result<()> {
+        self.server.take().map_or(Ok(()), |mut server| server.kill().map(drop))
+    }
+
+    /// Everything that the appliance has said.
+    pub fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(self.path("appliance.log"))?).into_owned())
+    }
+
+    /// Waits until the log has all of these words behind each other in a line; fails after ten seconds.
+    pub fn wait_for_line(&self, words: &[&str]) -> Result<String> {
+        let begun = Instant::now();
+        loop {
+            let log = self.log()?;
+            let has = |line: &&str| {
+                words
+                    .iter()
+                    .try_fold(*line, |rest, word| rest.split_once(word).map(|(_, rest)| rest))
+                    .is_some()
+            };
+            if let Some(line) = log.lines().find(has) {
+                return Ok(line.to_owned());
+            }
+            if begun.elapsed() > Duration::from_secs(10) {
+                bail!("no line of the log has {words:?}:\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// A figure of the appliance's process as /proc tells it, in bytes: `VmRSS`, or `VmHWM` for the most so far.
+    pub fn memory_bytes(&self, field: &str) -> Result<u64> {
+        let id = self.server.as_ref().context("the appliance runs")?.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let figure = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let kib =
+            figure.and_then(|figure| figure.trim().strip_suffix("kB")).context("the kernel knows it")?;
+        Ok(kib.trim().parse::<u64>()? << 10)
+    }
+}
