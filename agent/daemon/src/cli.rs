@@ -6,9 +6,37 @@ use clap::{Parser, Subcommand};
 use model::Place;
 use terminal::{EXIT_CODES, RestoreArgs};
 
+/// What to do first, for the help of the program.
+const FIRST_STEPS: &str = "First steps:
+  keepfast-agent join TOKEN                                 the token comes from `keepfast token create MACHINE`
+  keepfast-agent source add home /home --exclude '*.tmp' --every 60
+  keepfast-agent backup home                                now
+  keepfast-agent run                                        by schedule, until stopped
+  keepfast-agent points
+  keepfast-agent restore home@2h-ago:/home/me --to /tmp/me
+
+Places:
+  NAME                       the newest point of a source of this machine
+  NAME@WHEN[:PATH]           WHEN is latest, an instant such as 2026-11-20T10:32:11Z, 5m-ago, seq:1485 or the id of a
+                             point; PATH is something in it
+  MACHINE/NAME@WHEN[:PATH]   of another machine, if the token was made with --allow-restore=MACHINE
+
+Environment:
+  KEEPFAST_AGENT_DATA  data directory, where --data is not given
+  KEEPFAST_LOG         what is logged to standard error, such as info or debug
+
+Exit codes:
+  0  done
+  1  failed; the last line says why and what to do
+  2  the command line is wrong
+  3  done with exceptions, which were listed";
+
 /// Keepfast's agent on a protected machine.
+///
+/// It reads what it is told to protect and sends what the appliance does not have. It has no way to change or remove a
+/// point. Run it as root if everything is to be read.
 #[derive(Parser)]
-#[command(name = "keepfast-agent", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "keepfast-agent", version, after_help = EXIT_CODES, after_long_help = FIRST_STEPS, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// Data directory of the agent
     #[arg(
@@ -37,6 +65,12 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Source(SourceCommand),
     /// Back sources up now
+    ///
+    /// Reads what changed since the last point (by size, inode, and times of the last changes), sends what the appliance
+    /// does not have, and makes a point. What vanishes, changes while it is read, or cannot be read is an exception of
+    /// the point and makes the exit code 3. A backup that is broken off, by Ctrl-C too, goes on from there the next time.
+    /// On a terminal a bar shows how far it is; elsewhere every line is a JSON object.
+    #[command(after_help = EXIT_CODES)]
     Backup {
         /// Which; all of them without a name
         names: Vec<String>,
@@ -48,6 +82,9 @@ pub(crate) enum Command {
         plain: bool,
     },
     /// Back sources up by their schedules until stopped
+    ///
+    /// Sources with --every begin at once, those with --cron at their time. What is added, changed or removed meanwhile
+    /// is taken in. A backup that fails is told on standard error and comes again at its next time.
     Run,
     /// List the points of this machine's sources
     Points {
@@ -59,7 +96,7 @@ pub(crate) enum Command {
     },
     /// List a directory of a point
     Ls {
-        /// `NAME@WHEN[:PATH]` or `MACHINE/NAME@WHEN[:PATH]`; WHEN is latest, an instant, 5m-ago, seq:N or a point id
+        /// `NAME@WHEN[:PATH]`, or `MACHINE/NAME@WHEN[:PATH]` with a grant for that machine
         #[arg(value_parser = terminal::place())]
         place: Place,
         /// Print JSON
@@ -84,6 +121,10 @@ pub(crate) enum Command {
 #[derive(Subcommand)]
 pub(crate) enum SourceCommand {
     /// Protect directories and files under a name
+    ///
+    /// Directories that hold a CACHEDIR.TAG are left out, as are the agent's own data and what --exclude matches, with
+    /// the rules of a .gitignore at /: a pattern with a slash is a path, one without matches at any depth, `!` takes
+    /// back. All filesystems below a path are read unless --one-filesystem is given.
     Add {
         /// Name of the source
         name: String,

@@ -7,9 +7,54 @@ use clap::{Args, Parser, Subcommand};
 use model::Place;
 use terminal::{EXIT_CODES, RestoreArgs};
 
-/// Keepfast: a backup appliance.
+/// What to do first, for the help of the program.
+const FIRST_STEPS: &str = "First steps:
+  keepfast serve --data /srv/keepfast --listen 0.0.0.0:7443    on the appliance; write the recovery key down
+  keepfast token create laptop --allow-restore                 prints a token, good for 15 minutes
+  keepfast-agent join TOKEN                                    on the machine to protect
+  keepfast-agent source add home /home
+  keepfast-agent backup home
+  keepfast points                                              on the appliance again
+  keepfast restore laptop/home@1h-ago:/home/me --to /tmp/me
+
+Environment:
+  KEEPFAST_DATA          data directory, where --data is not given
+  KEEPFAST_PASSPHRASE    opens the pool instead of DIR/keepfast.key
+  KEEPFAST_RECOVERY_KEY  opens the pool when everything else is lost
+  KEEPFAST_LOG           what is logged to standard error, such as info or warn
+
+Exit codes:
+  0  done
+  1  failed; the last line says why and what to do
+  2  the command line is wrong
+  3  done with exceptions, which were listed";
+
+/// Examples of restores.
+const RESTORES: &str = "Examples:
+  keepfast restore web1/etc --to /tmp/etc                             the newest point
+  keepfast restore web1/etc@2h-ago:/etc/nginx --to /tmp/nginx         one directory, as it was two hours ago
+  keepfast restore web1/etc --path /etc/hosts --path /etc/ssh --to /tmp/some
+  keepfast restore web1/etc@2026-11-20T10-32-11Z --to / --overwrite   in place";
+
+/// How a place is written, for the help of every command that takes one.
+const PLACES: &str = "Places:
+  MACHINE/SOURCE               the newest point
+  MACHINE/SOURCE@WHEN          another one
+  MACHINE/SOURCE@WHEN:/a/path  something in it
+
+  WHEN is one of
+    latest                     the newest point
+    2026-11-20T10:32:11.5Z     the newest that was finished by then; any RFC 3339 instant
+    90s-ago 5m-ago 2h-ago 3d-ago 1w-ago
+    seq:1485                   the newest that ends at or before this sequence number
+    2026-11-20T10-32-11Z       exactly this one, as `keepfast points` lists it";
+
+/// The appliance of Keepfast: keeps machines as they were, and gives them back.
+///
+/// One program runs on the appliance (`keepfast serve`) and owns the pool in DIR/pool. All other commands talk to it, or
+/// open the pool themselves if it does not run; they need to read DIR, so they are for its operator.
 #[derive(Parser)]
-#[command(name = "keepfast", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "keepfast", version, after_help = EXIT_CODES, after_long_help = FIRST_STEPS, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -63,6 +108,10 @@ pub(crate) enum Command {
     /// List sources
     Sources(Listing),
     /// List recovery points
+    ///
+    /// Oldest first. Every point is complete in itself, whichever others there are. The columns are the source, the id of
+    /// the point, the sequence number of its last operation, its files, their bytes, and how many entries could not be
+    /// read (`--json` has more).
     Points {
         #[command(flatten)]
         listing: Listing,
@@ -70,22 +119,30 @@ pub(crate) enum Command {
         source: Option<String>,
     },
     /// List a directory of a point
+    #[command(after_long_help = PLACES)]
     Ls {
-        /// `MACHINE/SOURCE@WHEN[:PATH]`; WHEN is latest, an instant, 5m-ago, seq:N or a point id
+        /// `MACHINE/SOURCE@WHEN[:PATH]`
         #[arg(value_parser = terminal::place())]
         place: Place,
         #[command(flatten)]
         listing: Listing,
     },
     /// Write a file of a point to standard output
+    ///
+    /// What cannot be read is an error; zeros are written only for holes that the file had.
+    #[command(after_long_help = PLACES)]
     Cat {
-        /// MACHINE/SOURCE@WHEN:PATH
+        /// `MACHINE/SOURCE@WHEN:PATH`
         #[arg(value_parser = terminal::place())]
         place: Place,
         #[command(flatten)]
         data: Data,
     },
     /// Show what differs between two points of a source
+    ///
+    /// One line for each entry that was added, removed, changed or renamed; it takes as long as there are differences
+    /// and directories, not as there are bytes.
+    #[command(after_long_help = PLACES)]
     Diff {
         /// MACHINE/SOURCE@A
         #[arg(value_parser = terminal::place())]
@@ -97,6 +154,12 @@ pub(crate) enum Command {
         listing: Listing,
     },
     /// Restore a point below a directory
+    ///
+    /// The tree of the point is made in DIR, with the paths that it had: /etc/hosts of the machine becomes
+    /// DIR/etc/hosts. Every byte is checked against the name that its agent gave it. Nothing that exists is touched
+    /// without --overwrite; with it, only what differs is written. A restore that was broken off goes on where it was
+    /// when it is asked for again.
+    #[command(after_help = EXIT_CODES, after_long_help = format!("{RESTORES}\n\n{PLACES}\n\n{EXIT_CODES}"))]
     Restore {
         /// `MACHINE/SOURCE@WHEN[:PATH]`
         #[arg(value_parser = terminal::place())]
