@@ -6,12 +6,14 @@
 
 mod ending;
 mod listing;
+mod logging;
 mod parsing;
 mod restoring;
 mod signals;
 
 pub use ending::{Done, EXIT_CODES, end};
 pub use listing::{Column, ENTRY_COLUMNS, POINT_COLUMNS, entry_rows, point_row, print};
+pub use logging::begin_log;
 pub use parsing::place;
 pub use restoring::{RestoreArgs, restore};
 pub use signals::stop_flag;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use terminal::Done;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -21,6 +22,7 @@ use crate::storage::Storage;
 const STOP_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(data: &Data, listen: &[SocketAddr], announce: Vec<String>) -> anyhow::Result<Done> {
+    allow_descriptors();
     let directory = DataDirectory::new(&data.data);
     let opened = directory.open_or_create()?;
     if let Some(recovery) = &opened.recovery {
@@ -39,6 +41,15 @@ pub(crate) fn run(data: &Data, listen: &[SocketAddr], announce: Vec<String>) -> 
     runtime.shutdown_timeout(STOP_MAX);
     info!("the appliance has stopped");
     Ok(Done::Whole)
+}
+
+/// Takes all the descriptors that this process may have: services are started with 1,024, and idle connections
+/// alone can be more.
+fn allow_descriptors() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        warn!(%error, "the limit of descriptors cannot be raised; fewer connections are taken at a time");
+    }
 }
 
 async fn serve(
