@@ -35,7 +35,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
         &["model", "medium", "chunk", "tree", "pool", "journal", "wire", "host", "link", "terminal"],
         &[],
     ),
-    ("system", &["model", "wire"], &[]),
+    ("system", &["model", "chunk", "wire"], &[]),
     ("xtask", &[], &[]),
 ];
 
