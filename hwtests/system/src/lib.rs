@@ -10,8 +10,11 @@ mod site;
 mod loopback;
 mod tree;
 
+mod client;
+
 mod history;
 
+pub use client::{Hostile, connect_from, finish};
 pub use history::History;
 pub use loopback::{Filesystem, LoopDisk};
 pub use program::{Running, expect, program, run, said};

@@ -1,6 +1,5 @@
 //! An appliance with an agent, in temporary folders.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
+use crate::client::connect_from;
 use crate::program::{Running, expect, program};
 
 /// How long an appliance may take to open its doors.
@@ -19,6 +19,8 @@ pub struct Site {
     folder: TempDir,
     data: PathBuf,
     port: u16,
+    /// How many descriptors the appliance may open without asking for more.
+    descriptors: Option<u64>,
     server: Option<Running>,
 }
 
@@ -27,19 +29,26 @@ impl Site {
     pub fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let data = folder.path().join("appliance");
-        Self::start_in(folder, data)
+        Self::start_in(folder, data, None)
+    }
+
+    /// The same, with an appliance that may open so many descriptors unless it asks for more.
+    pub fn start_with_descriptors(descriptors: u64) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let data = folder.path().join("appliance");
+        Self::start_in(folder, data, Some(descriptors))
     }
 
     /// The same, with the appliance's data in a directory elsewhere.
     pub fn start_on(data: &Path) -> Result<Self> {
-        Self::start_in(tempfile::tempdir()?, data.to_owned())
+        Self::start_in(tempfile::tempdir()?, data.to_owned(), None)
     }
 
-    fn start_in(folder: TempDir, data: PathBuf) -> Result<Self> {
+    fn start_in(folder: TempDir, data: PathBuf, descriptors: Option<u64>) -> Result<Self> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
         drop(listener);
-        let mut site = Self { folder, data, port, server: None };
+        let mut site = Self { folder, data, port, descriptors, server: None };
         site.start_server()?;
         let token = site.token("web1")?;
         expect(&mut site.agent(&["join", &token])?, 0)?;
@@ -52,16 +61,23 @@ impl Site {
         Ok(expect(create.env("KEEPFAST_LOG", "warn"), 0)?.trim().to_owned())
     }
 
+    /// One more agent that has joined as `machine`; its data directory, a folder of the site of that name.
+    pub fn join(&self, machine: &str) -> Result<PathBuf> {
+        let token = self.token(machine)?;
+        expect(&mut self.agent_named(machine, &["join", &token])?, 0)?;
+        Ok(self.path(machine))
+    }
+
     /// A place in the site's folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Where the appliance listens.
+    /// The port on which the appliance listens.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// The data directory of the appliance.
@@ -122,13 +138,18 @@ impl Site {
 
     /// Starts the appliance and waits until it answers.
     pub fn start_server(&mut self) -> Result<()> {
-        let address = self.address().to_string();
+        let address = format!("127.0.0.1:{}", self.port);
         let log = std::fs::File::options().create(true).append(true).open(self.path("appliance.log"))?;
-        let mut command = self.keepfast(&["serve", "--listen", &address])?;
+        let serve = self.keepfast(&["serve", "--listen", &address])?;
+        let mut command = match self.descriptors {
+            Some(descriptors) => limited(descriptors, &serve),
+            None => serve,
+        };
         command.stdout(log.try_clone()?).stderr(log);
         let server = self.server.insert(Running::start_as_it_is(&mut command)?);
         let begun = Instant::now();
-        while std::net::TcpStream::connect(&address).is_err() {
+        // From an address of its own: the log holds back what an address does again within seconds.
+        while connect_from(self.port, [255, 0, 1]).is_err() {
             if server.ended()?.is_some() || begun.elapsed() > START_MAX {
                 bail!("the appliance did not start:\n{}", self.log()?);
             }
@@ -177,4 +198,12 @@ impl Site {
             figure.and_then(|figure| figure.trim().strip_suffix("kB")).context("the kernel knows it")?;
         Ok(kib.trim().parse::<u64>()? << 10)
     }
+}
+
+/// A command behind `prlimit`, which sets the soft limit of descriptors and becomes the command.
+fn limited(descriptors: u64, command: &Command) -> Command {
+    let mut outer = Command::new("prlimit");
+    outer.arg(format!("--nofile={descriptors}:")).arg(command.get_program()).args(command.get_args());
+    outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer
 }
