@@ -15,8 +15,9 @@ use crate::message::{ITEMS_MAX, NAMES_MAX, OPERATIONS_MAX, Reply, Request};
 const TEXT_LENGTH_MAX: usize = 255;
 /// Longest secret or continuity token.
 const SECRET_LENGTH_MAX: usize = 256;
-/// Longest key of an item: object, kind, and the longest name.
-const KEY_LENGTH_MAX: usize = 8 + 1 + 255;
+/// Longest key of an item (object, kind, and the longest name), and the byte that says "behind it" when a listing
+/// goes on there.
+const KEY_LENGTH_MAX: usize = 8 + 1 + 255 + 1;
 /// Bytes of a name of a chunk in CBOR.
 const NAME_LENGTH: usize = 2 + 32;
 

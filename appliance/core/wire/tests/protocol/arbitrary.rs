@@ -150,7 +150,7 @@ fn sending() -> impl Strategy<Value = Request> {
 }
 
 fn reading() -> impl Strategy<Value = Request> {
-    let key = || bytes(264);
+    let key = || bytes(265);
     prop_oneof![
         Just(Request::Machines),
         Just(Request::Sources),

@@ -83,11 +83,11 @@ fn impossible_values_of_requests_are_refused() {
         Request::Begin { source: unchecked_label("home"), continuity: Some(vec![0; 257]) },
         Request::Chunks { point, names: names.clone() },
         Request::Places { point, names },
-        Request::Item { point, key: vec![0; 265] },
-        Request::Items { point, from: vec![0; 265], to: vec![], limit: 1 },
-        Request::Items { point, from: vec![], to: vec![0; 265], limit: 1 },
-        Request::ItemAtOrBefore { point, from: vec![], at: vec![0; 265] },
-        Request::Changes { before: point, after: point, from: vec![0; 265], limit: 1 },
+        Request::Item { point, key: vec![0; 266] },
+        Request::Items { point, from: vec![0; 266], to: vec![], limit: 1 },
+        Request::Items { point, from: vec![], to: vec![0; 266], limit: 1 },
+        Request::ItemAtOrBefore { point, from: vec![], at: vec![0; 266] },
+        Request::Changes { before: point, after: point, from: vec![0; 266], limit: 1 },
     ];
     for request in cases {
         let problem = agent(&request).unwrap_err();
