@@ -311,7 +311,11 @@ impl Fold {
         match self.entry(source, to_directory, to_name)? {
             // Two names of one object: the first one goes, as rename(2) of Linux would not do but a scan means.
             Some((target, _)) if target == object => return self.remove(source, directory, name),
-            Some(_) => self.remove(source, to_directory, to_name)?,
+            Some(_) => {
+                self.remove(source, to_directory, to_name)?;
+                // A directory that takes the place of one above it would go with that one.
+                self.inode(source, object)?;
+            }
             None => {}
         }
         self.delete(ItemKey::entry(directory, name.clone()));

@@ -187,6 +187,28 @@ fn renames_replace_and_keep_what_is_below() {
 }
 
 #[test]
+fn a_directory_does_not_take_the_place_of_one_above_it() {
+    let pages = MemoryPages::new();
+    let mut fold = Fold::new(Root::EMPTY);
+    fold.operation(&pages, &make(2, "above", FileKind::Directory)).unwrap();
+    let below = Operation::Make {
+        directory: ObjectId(2),
+        name: name("below"),
+        object: ObjectId(3),
+        attributes: attributes(FileKind::Directory),
+    };
+    fold.operation(&pages, &below).unwrap();
+    let rename = Operation::Rename {
+        directory: ObjectId(2),
+        name: name("below"),
+        to_directory: ObjectId::ROOT,
+        to_name: name("above"),
+    };
+    let refused = fold.operation(&pages, &rename).unwrap_err();
+    assert!(matches!(refused, FoldError::NoObject(ObjectId(3))), "{refused}");
+}
+
+#[test]
 fn operations_that_do_not_fit_are_refused_and_change_nothing() {
     let mut pages = MemoryPages::new();
     let mut fold = Fold::new(Root::EMPTY);
