@@ -56,6 +56,13 @@ const PACKAGES: &[Package] = &[
     program("util-linux", "setpriv", &[Demo, Test, Bench]),
     program("mount", "losetup", &[Test]),
     program("e2fsprogs", "mkfs.ext4", &[Test]),
+    program("xfsprogs", "xfs_growfs", &[Test]),
+    program("perl-base", "perl", &[Test]),
+    Package {
+        name: "linux-source-6.1",
+        proof: Proof::File("/usr/src/linux-source-6.1.tar.xz"),
+        purposes: &[Test],
+    },
     program("rsync", "rsync", &[Test]),
     program("acl", "getfacl", &[Test]),
     program("attr", "getfattr", &[Test]),
