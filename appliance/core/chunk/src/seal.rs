@@ -73,6 +73,13 @@ impl Sealer {
         Self { key, salt, next: Some(FrameNumber(0)), audit: None, scratch: Vec::new() }
     }
 
+    /// Goes on from a frame, whatever was sealed before.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn resumed_at(mut self, next: FrameNumber) -> Self {
+        self.next = Some(next);
+        self
+    }
+
     /// Has every use of a nonce reported to `audit`.
     #[must_use]
     pub fn audited(mut self, audit: Arc<dyn NonceAudit>) -> Self {

@@ -43,6 +43,9 @@ pub enum IngestError {
     /// Another backup of the source was finished meanwhile.
     #[error("another backup of this source was finished meanwhile; begin again")]
     Overtaken,
+    /// The pool was opened again after a failure and has forgotten what was not durable, of this backup too.
+    #[error("the pool was opened again meanwhile; begin again")]
+    Reopened,
     /// The tree cannot be written.
     #[error("write the tree of the point")]
     Fold(#[from] FoldError),
@@ -57,7 +60,7 @@ impl IngestError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Sequence { .. } => ErrorKind::Refused,
-            Self::Overtaken => ErrorKind::Busy,
+            Self::Overtaken | Self::Reopened => ErrorKind::Busy,
             Self::Operation { source, .. } | Self::Fold(source) => source.kind(),
             Self::Pool(error) => error.kind(),
         }
@@ -99,6 +102,7 @@ pub struct Closing {
 /// One backup.
 pub struct Ingest {
     shared: Arc<Shared>,
+    openings: u64,
     source: Source,
     base: Option<u64>,
     begun_at: SequenceNumber,
@@ -115,6 +119,8 @@ impl Ingest {
         source: Source,
         continuity: Option<&[u8]>,
     ) -> Result<Self, IngestError> {
+        // Read before anything else of the pool: what is read after an opening in between must not be taken.
+        let openings = shared.openings();
         let newest = shared.registry(|r| r.points_of(source.id).next_back().cloned());
         let matched = newest.as_ref().is_some_and(|point| continuity == Some(point.continuity.as_slice()));
         let root = match &newest {
@@ -125,6 +131,7 @@ impl Ingest {
         let last = newest.map_or(SequenceNumber(0), |point| point.sequence);
         Ok(Self {
             shared,
+            openings,
             source,
             base,
             begun_at: last,
@@ -149,6 +156,7 @@ impl Ingest {
 
     /// Takes operations in, the first of which has the number `first`.
     pub fn operations(&mut self, first: SequenceNumber, operations: &[Operation]) -> Result<(), IngestError> {
+        self.check_opening()?;
         if first != self.last.next() {
             return Err(IngestError::Sequence { expected: self.last.next(), found: first });
         }
@@ -170,8 +178,14 @@ impl Ingest {
 
     /// Makes pages of what waits.
     pub fn flush(&mut self, pool: &mut Pool) -> Result<(), IngestError> {
+        self.check_opening()?;
         self.fold.flush(pool)?;
         Ok(())
+    }
+
+    /// Chunks and pages that this backup counts on may be gone if the pool was opened again.
+    fn check_opening(&self) -> Result<(), IngestError> {
+        if self.shared.openings() == self.openings { Ok(()) } else { Err(IngestError::Reopened) }
     }
 
     fn check_chunk(&mut self, operation: &Operation) -> Result<(), IngestError> {
@@ -186,6 +200,7 @@ impl Ingest {
 
     /// Makes the point; durable when this returns.
     pub fn finish(mut self, pool: &mut Pool, closing: Closing) -> Result<Ingested, IngestError> {
+        self.check_opening()?;
         if closing.last != self.last {
             return Err(IngestError::Sequence { expected: self.last, found: closing.last });
         }

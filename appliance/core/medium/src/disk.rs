@@ -59,6 +59,10 @@ pub trait Disk: Send + Sync {
     /// of a lock is never removed or replaced.
     fn lock(&self, path: &str) -> Result<Box<dyn Lock>, DiskError>;
 
+    /// The caller starts over: it has let go of every file and believes nothing that it does not read back
+    /// from here on. Ends what [`Poisoning`](crate::Poisoning) holds against directories.
+    fn start_over(&self) {}
+
     /// Capacity and free space.
     fn space(&self) -> Result<Space, DiskError>;
 }

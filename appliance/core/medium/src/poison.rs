@@ -21,7 +21,7 @@ use crate::{Access, Disk, DiskError, DiskPath, File, Lock, Operation, Space};
 /// A disk whose handles and directories refuse every change after one of their syncs has failed.
 pub struct Poisoning {
     disk: Arc<dyn Disk>,
-    /// Directories whose sync has failed; they stay so until the disk is opened again.
+    /// Directories whose sync has failed; they stay so until the caller starts over.
     directories: Mutex<BTreeSet<String>>,
     /// Held during a sync of a directory.
     syncing: Mutex<()>,
@@ -95,6 +95,11 @@ impl Disk for Poisoning {
 
     fn lock(&self, path: &str) -> Result<Box<dyn Lock>, DiskError> {
         self.disk.lock(path)
+    }
+
+    fn start_over(&self) {
+        self.poisoned().clear();
+        self.disk.start_over();
     }
 
     fn space(&self) -> Result<Space, DiskError> {

@@ -216,6 +216,18 @@ fn poisoning_allows_no_second_sync() {
 }
 
 #[test]
+fn a_caller_that_starts_over_may_change_a_directory_again() {
+    let disk = SimDisk::new(1);
+    let poisoning = Poisoning::new(Arc::new(disk.clone()));
+    disk.fail(FaultPlan::once(Fault::Error, 1));
+    assert!(matches!(poisoning.sync_directory(""), Err(DiskError::Failed { .. })));
+    assert!(matches!(poisoning.create("f"), Err(DiskError::Poisoned { .. })));
+    poisoning.start_over();
+    poisoning.create("f").unwrap();
+    poisoning.sync_directory("").unwrap();
+}
+
+#[test]
 fn poisoning_keeps_a_directory_from_changing() {
     let (disk, _file) = settled();
     let poisoning = Poisoning::new(Arc::new(disk.clone()));

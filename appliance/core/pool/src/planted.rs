@@ -1,5 +1,17 @@
 //! Faults on purpose, to prove that the simulator finds them. Without the feature `planted-bugs` there are none.
 
+#[cfg(feature = "planted-bugs")]
+use {
+    crate::PoolError,
+    crate::layout::{SEGMENT_HEADER_LENGTH, SegmentKind, segment_path},
+    crate::replay::{next_frame, segments},
+    crate::segment::{OpenSegment, read_footer},
+    crate::state::Shared,
+    chunk::{FRAME_ALIGNMENT, FrameNumber, NonceAudit},
+    medium::Access,
+    std::sync::Arc,
+};
+
 /// A way to be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
@@ -11,6 +23,8 @@ pub enum Bug {
     AcknowledgeEarly,
     /// After a failed sync the commit is tried again and believed.
     RetrySync,
+    /// The segments that were open when the pool was closed or the power went are appended to.
+    AppendAfterCrash,
 }
 
 /// Which fault is switched on.
@@ -41,4 +55,35 @@ impl Planted {
     pub const fn has(self, _: Bug) -> bool {
         false
     }
+}
+
+/// Opens the last segment of a kind for appending behind all that it holds, unless it is sealed.
+#[cfg(feature = "planted-bugs")]
+pub(crate) fn resume(
+    shared: &Shared,
+    kind: SegmentKind,
+    audit: Option<&Arc<dyn NonceAudit>>,
+) -> Result<Option<OpenSegment>, PoolError> {
+    let disk = &*shared.world.disk;
+    let readable = |number| shared.frames.segment(number).ok().filter(|segment| segment.header.kind == kind);
+    let Some(segment) = segments(disk)?.into_iter().rev().find_map(readable) else { return Ok(None) };
+    if read_footer(&*segment.file)?.is_some() {
+        return Ok(None);
+    }
+    let length = segment.file.length()?;
+    let (mut offset, mut next) = (SEGMENT_HEADER_LENGTH as u64, FrameNumber(0));
+    while let Some((at, header)) = next_frame(&*segment.file, offset, length)? {
+        offset = at + header.padded_length() as u64;
+        next = FrameNumber(header.number().0 + 1);
+    }
+    let header = &segment.header;
+    let identity = chunk::SegmentIdentity { pool: header.pool, segment: header.number };
+    let sealer = chunk::planted::resume(shared.keys.segment_master(), &header.salt, identity, next);
+    let sealer = match audit {
+        Some(audit) => sealer.audited(Arc::clone(audit)),
+        None => sealer,
+    };
+    let file = disk.open(&segment_path(header.number), Access::ReadWrite)?;
+    let length = length.next_multiple_of(FRAME_ALIGNMENT as u64);
+    Ok(Some(OpenSegment::resume(header.number, file, sealer, length)))
 }

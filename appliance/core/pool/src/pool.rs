@@ -122,6 +122,7 @@ impl Pool {
             recent: Recent::default(),
             mark: Mark::default(),
             damage: Vec::new(),
+            openings: 0,
         };
         let shared = Arc::new(Shared { world, keys, header, frames, state: RwLock::new(state) });
         let mut pool = Self {
@@ -156,12 +157,19 @@ impl Pool {
             VerifiedBuilder::new(BundleLimits { plain_length: 256 << 10, ..BundleLimits::default() });
         let last = load(&self.shared, self.batch_limit())?;
         self.next_segment = last.next();
+        #[cfg(feature = "planted-bugs")]
+        if self.options.planted.has(Bug::AppendAfterCrash) {
+            let resume = |kind| crate::planted::resume(&self.shared, kind, self.options.audit.as_ref());
+            (self.data, self.meta) = (resume(SegmentKind::Data)?, resume(SegmentKind::Meta)?);
+        }
         self.failed = false;
         Ok(())
     }
 
     /// Throws the catalog away and makes it anew from the segments.
     pub fn rebuild_catalog(&mut self) -> Result<(), PoolError> {
+        // Without its catalog the pool takes nothing, should the drive fail before it is made anew.
+        self.failed = true;
         self.shared.state_mut().catalog = None;
         let disk = &self.shared.world.disk;
         crate::header::ignore_missing(disk.remove(CATALOG))?;
@@ -189,6 +197,7 @@ impl Pool {
     pub fn put_bundle(&mut self, machine: MachineId, bundle: VerifiedBundle) -> Result<(), PoolError> {
         self.guard(|pool| {
             let mut seen = HashSet::new();
+            let mut adopted = Vec::new();
             let mut keep = Vec::with_capacity(bundle.table().entries().len());
             {
                 let state = pool.shared.state();
@@ -198,9 +207,15 @@ impl Pool {
                     if let Some(place) = known
                         && !state.owns(machine, &entry.name, &place)?
                     {
-                        pool.adopted.entry(machine).or_default().push(entry.name);
+                        adopted.push(entry.name);
                     }
                 }
+            }
+            // Also when nothing of the bundle is stored: from here on the machine may name these chunks.
+            if !adopted.is_empty() {
+                let owned = adopted.iter().map(|name| (*name, machine));
+                pool.shared.state_mut().recent.adopted.extend(owned);
+                pool.adopted.entry(machine).or_default().extend(adopted);
             }
             let mut keep = keep.into_iter();
             let level = Level::default();
@@ -215,9 +230,6 @@ impl Pool {
             for (name, place) in places(&index) {
                 state.mark.chunk_bytes += u64::from(place.length);
                 state.recent.chunks.insert(name, place);
-            }
-            for name in pool.adopted.get(&machine).into_iter().flatten() {
-                state.recent.adopted.insert((*name, machine));
             }
             drop(state);
             pool.indexes.push(index);
@@ -257,7 +269,7 @@ impl Pool {
             pool.write_indexes()?;
             pool.write_records(records)
         })?;
-        if self.recent_entries() >= self.batch_limit() { self.flush_catalog() } else { Ok(()) }
+        if self.shared.state().recent.len() >= self.batch_limit() { self.flush_catalog() } else { Ok(()) }
     }
 
     /// Brings the catalog up to the last commit. Cheap when it is; called when nothing else is to be done.
@@ -268,16 +280,8 @@ impl Pool {
         }
         self.guard(|pool| {
             let mut state = pool.shared.state_mut();
-            let idle = state.recent.records.is_empty()
-                && state.recent.chunks.is_empty()
-                && state.recent.pages.is_empty();
-            if idle { Ok(()) } else { state.flush() }
+            if state.recent.len() == 0 { Ok(()) } else { state.flush() }
         })
-    }
-
-    fn recent_entries(&self) -> usize {
-        let state = self.shared.state();
-        state.recent.chunks.len() + state.recent.pages.len() + state.recent.records.len()
     }
 
     /// Runs a change; after an error nothing more is taken.
@@ -442,11 +446,13 @@ fn in_use(error: medium::DiskError) -> PoolError {
 /// Opens the catalog and brings everything up to the end of the segments; the last segment that exists.
 fn load(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber, PoolError> {
     let mut state = shared.state_mut();
+    state.openings += 1;
     state.catalog = None;
     state.recent = Recent::default();
     state.damage.clear();
     shared.frames.clear();
     let disk = &*shared.world.disk;
+    disk.start_over();
     let catalog = match Catalog::open(disk)? {
         Opening::Found(catalog) | Opening::Made(catalog) => catalog,
         Opening::SetAside(catalog, name) => {
@@ -466,10 +472,9 @@ fn load(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber, PoolError>
         state.take(&shared.keys, &replayed)?;
         let chunk_bytes = state.mark.chunk_bytes;
         state.mark = Mark { chunk_bytes, ..mark.clone() };
-        let waiting = state.recent.chunks.len() + state.recent.pages.len() + state.recent.records.len();
-        if waiting >= batch_limit { state.flush() } else { Ok(()) }
+        if state.recent.len() >= batch_limit { state.flush() } else { Ok(()) }
     })?;
-    if !state.recent.records.is_empty() || !state.recent.chunks.is_empty() || !state.recent.pages.is_empty() {
+    if state.recent.len() > 0 {
         state.flush()?;
     }
     state.damage.extend(findings.damage);

@@ -257,7 +257,11 @@ pub(crate) fn advance(
 }
 
 /// The next sound frame header at or behind `offset`.
-fn next_frame(file: &dyn File, offset: u64, length: u64) -> Result<Option<(u64, FrameHeader)>, PoolError> {
+pub(crate) fn next_frame(
+    file: &dyn File,
+    offset: u64,
+    length: u64,
+) -> Result<Option<(u64, FrameHeader)>, PoolError> {
     const STEP: u64 = 1 << 20;
     let mut at = offset;
     let mut window = FRAME_HEADER_LENGTH as u64;

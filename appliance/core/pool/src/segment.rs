@@ -55,6 +55,17 @@ impl OpenSegment {
         Ok(Self { number: header.number, file, sealer, length, dirty: true, footer: Vec::new() })
     }
 
+    /// A segment that has `length` bytes already.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) const fn resume(
+        number: SegmentNumber,
+        file: Arc<dyn File>,
+        sealer: Sealer,
+        length: u64,
+    ) -> Self {
+        Self { number, file, sealer, length, dirty: true, footer: Vec::new() }
+    }
+
     /// Draws the key of a new segment.
     pub fn sealer(
         master: &[u8; 32],

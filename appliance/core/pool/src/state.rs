@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) recent: Recent,
     pub(crate) mark: Mark,
     pub(crate) damage: Vec<String>,
+    /// How often the drive was read since the process began.
+    pub(crate) openings: u64,
 }
 
 /// What the catalog does not have yet.
@@ -53,6 +55,13 @@ pub(crate) struct Recent {
     pub(crate) staged: HashMap<Name, Arc<[u8]>>,
     pub(crate) adopted: HashSet<(Name, MachineId)>,
     pub(crate) records: Vec<crate::catalog::Change>,
+}
+
+impl Recent {
+    /// Entries that wait for the catalog.
+    pub(crate) fn len(&self) -> usize {
+        self.chunks.len() + self.pages.len() + self.adopted.len() + self.records.len()
+    }
 }
 
 impl Shared {
@@ -103,6 +112,13 @@ impl Shared {
     #[must_use]
     pub fn damage(&self) -> Vec<String> {
         self.state().damage.clone()
+    }
+
+    /// How often the pool was opened in this process. Each time everything that no commit covers is forgotten, so
+    /// what was put before an opening is not there after it.
+    #[must_use]
+    pub fn openings(&self) -> u64 {
+        self.state().openings
     }
 
     /// Looks at what the records say; the pool waits meanwhile.

@@ -274,6 +274,61 @@ fn what_a_failed_sync_lost_is_not_believed() {
 }
 
 #[test]
+fn what_another_machine_has_stored_can_be_named_at_once() {
+    let disk = SimDisk::new(1);
+    let mut pool = create(&disk);
+    let (first, source) = set_up(&mut pool);
+    add_point(&mut pool, &first, &source, 1).unwrap();
+    let second = pool.add_machine(&label("web2"), false).unwrap();
+    let (names, bundle) = bundle(&pool.shared().keys().naming(second.domain), &chunks(1));
+    pool.put_bundle(second.id, bundle).unwrap();
+    assert_eq!(pool.shared().known(second.id, &names).unwrap(), [true; 4], "although nothing was stored");
+    pool.flush_catalog().unwrap();
+    pool.commit(Vec::new()).unwrap();
+    pool.flush_catalog().unwrap();
+    let before = pool.shared().dump().unwrap();
+    assert_eq!(before.adopted.len(), names.len(), "a commit of nothing but owners reaches the catalog");
+    pool.rebuild_catalog().unwrap();
+    assert_eq!(pool.shared().dump().unwrap(), before);
+}
+
+#[test]
+fn a_failed_sync_of_a_directory_ends_when_the_pool_is_opened_again_in_place() {
+    let disk = SimDisk::new(1);
+    let mut pool = create(&disk);
+    let (machine, source) = set_up(&mut pool);
+    for number in 1..=12 {
+        disk.fail(FaultPlan::once(Fault::Error, disk.operations() + number).under("segments"));
+        let next = check_points(&pool) + 1;
+        let made = add_point(&mut pool, &machine, &source, next);
+        disk.clear_faults();
+        if made.is_err() {
+            pool.reopen().unwrap();
+            let next = check_points(&pool) + 1;
+            add_point(&mut pool, &machine, &source, next).unwrap();
+        }
+    }
+    let count = check_points(&pool);
+    drop(pool);
+    let disk = disk.crash_with(Survival::Nothing, &mut Random::new(1));
+    assert_eq!(check_points(&open(&disk, 2).unwrap()), count);
+}
+
+#[test]
+fn a_rebuild_that_fails_can_be_made_up_for() {
+    let disk = SimDisk::new(1);
+    let mut pool = create(&disk);
+    let (machine, source) = set_up(&mut pool);
+    add_point(&mut pool, &machine, &source, 1).unwrap();
+    disk.fail(FaultPlan::lasting(Fault::Error, disk.operations() + 1).under("catalog"));
+    assert!(pool.rebuild_catalog().is_err() && pool.is_failed());
+    disk.clear_faults();
+    pool.reopen().unwrap();
+    add_point(&mut pool, &machine, &source, 2).unwrap();
+    assert_eq!(check_points(&pool), 2);
+}
+
+#[test]
 fn acknowledged_points_survive_a_crash_at_every_operation() {
     for seed in 1..=12 {
         for survival in Survival::ALL {

@@ -1,1 +1,27 @@
 //! The whole storage core in one process, from one seed.
+//!
+//! A run is made of histories, each of them a pool on a simulated disk from its making on, through crash after
+//! crash. All that happens follows from the seed: the same seed does the same again, byte for byte.
+//!
+//! The disk loses, reorders and tears what was not synced, sectors and names alike; calls fail with EIO or find no
+//! space; the power goes at any operation, also while the pool recovers, again and again. After every crash:
+//! * every acknowledged machine, source, setting and point is there, and every point restores exactly;
+//! * nothing else is there, but for what was asked for when the power went: that may be there, whole and exact;
+//! * a deleted catalog is rebuilt to the same state;
+//! * no nonce has sealed two texts, over all crashes of the history;
+//! * the pool goes on: the next steps of the workload must succeed.
+//!
+//! What a lying drive does (a sync that reports success and does nothing) is out of scope: no order of writes
+//! survives that. Damage at rest is tested beside the pool.
+
+mod files;
+mod generate;
+mod history;
+mod host;
+mod oracle;
+mod restore;
+mod run;
+mod workload;
+
+pub use history::Counts;
+pub use run::{Breach, HISTORY_POINTS, Outcome, Run, history};

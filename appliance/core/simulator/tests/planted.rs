@@ -1,0 +1,68 @@
+//! The simulator finds the faults that it is there for, each within a bounded number of crash points; without them
+//! the same seeds pass.
+
+#![cfg(feature = "planted-bugs")]
+
+use std::sync::Mutex;
+
+use pool::planted::{Bug, Planted};
+use simulator::{Breach, HISTORY_POINTS, history};
+
+/// Histories within which a planted bug must be found.
+const HISTORIES: u64 = 40;
+
+/// The switch for nonces holds for the whole process, so one test runs at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn first_breach(planted: Planted) -> Option<Breach> {
+    (1..=HISTORIES).find_map(|seed| history(seed, HISTORY_POINTS, planted).err())
+}
+
+fn found(bug: Bug) -> Breach {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|error| error.into_inner());
+    let breach = first_breach(Planted::new(bug));
+    breach.unwrap_or_else(|| panic!("{bug:?} is not found in {HISTORIES} histories"))
+}
+
+#[test]
+fn without_planted_bugs_the_same_seeds_pass() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|error| error.into_inner());
+    if let Some(breach) = first_breach(Planted::default()) {
+        panic!("{breach}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_synced_is_found() {
+    println!("{}", found(Bug::SkipFileSync));
+}
+
+#[test]
+fn a_directory_that_is_not_synced_is_found() {
+    println!("{}", found(Bug::SkipDirectorySync));
+}
+
+#[test]
+fn an_early_acknowledgement_is_found() {
+    println!("{}", found(Bug::AcknowledgeEarly));
+}
+
+#[test]
+fn a_sync_that_is_tried_again_is_found() {
+    println!("{}", found(Bug::RetrySync));
+}
+
+#[test]
+fn a_segment_that_is_appended_to_after_a_crash_is_found() {
+    println!("{}", found(Bug::AppendAfterCrash));
+}
+
+#[test]
+fn a_nonce_that_is_used_twice_is_found() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|error| error.into_inner());
+    chunk::planted::repeat_frame_numbers(true);
+    let breach = first_breach(Planted::default());
+    chunk::planted::repeat_frame_numbers(false);
+    let breach = breach.expect("a nonce that is used twice is not found");
+    assert!(breach.what.contains("sealed two texts"), "{breach}");
+}
