@@ -3,13 +3,19 @@
 //! It is derived: everything in it follows from the segments up to the commit in its mark, and it is brought up to
 //! date in large sorted batches. Names of files, machines and sources are in it only sealed. A catalog that cannot
 //! be read is set aside under another name and made anew from the segments.
+//!
+//! redb trusts its file and panics on some of what a flipped bit can make of it. Every call of it is contained: a
+//! panic comes out as an error that says that the catalog is damaged.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use medium::{Access, Disk};
 use minicbor::{Decode, Encode};
 use model::{CommitNumber, ErrorKind, MachineId, Name, SegmentNumber};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
 
 use crate::PoolError;
 use crate::backend::CatalogFile;
@@ -108,7 +114,8 @@ pub struct Batch {
 
 /// An open catalog.
 pub struct Catalog {
-    database: Database,
+    /// There until it is dropped.
+    database: Option<Database>,
 }
 
 /// What became of the catalog when it was opened.
@@ -125,11 +132,47 @@ fn failed<E: Into<redb::Error>>(operation: &'static str) -> impl FnOnce(E) -> Po
     move |error| PoolError::catalog(operation)(error.into())
 }
 
+/// Runs redb on a file that may be damaged.
+fn contained<T>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T, PoolError>,
+) -> Result<T, PoolError> {
+    // What a panic leaves behind is not trusted: the catalog is made anew when the pool is opened again.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(PoolError::CatalogValue(operation)))
+}
+
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        // There is nothing left to do about a file that cannot even be closed.
+        let _ = contained("its end", || {
+            drop(database);
+            Ok(())
+        });
+    }
+}
+
 impl Catalog {
+    fn database(&self) -> Result<&Database, PoolError> {
+        self.database.as_ref().ok_or(PoolError::Failed)
+    }
+
+    /// Runs a read in a transaction of its own.
+    fn read<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, PoolError>,
+    ) -> Result<T, PoolError> {
+        contained(what, || {
+            let read = self.database()?.begin_read().map_err(failed("read"))?;
+            work(&read)
+        })
+    }
+
     /// Opens the catalog; makes it if there is none, or none that can be read.
     pub fn open(disk: &dyn Disk) -> Result<Opening, PoolError> {
         match disk.open(CATALOG, Access::ReadWrite) {
-            Ok(file) => match Self::from_platter(file).and_then(|c| c.mark().map(|_| c)) {
+            Ok(file) => match Self::from_platter(file).and_then(Self::checked) {
                 Ok(catalog) => Ok(Opening::Found(catalog)),
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     let name = Self::set_aside(disk)?;
@@ -149,12 +192,20 @@ impl Catalog {
         Self::from_file(file)
     }
 
+    /// Reads all of it once: redb has checksums, and looks at them only when it is told to. A root that is damaged is
+    /// replaced by the one before it, which is as good: what it lacks is read from the segments.
+    fn checked(mut self) -> Result<Self, PoolError> {
+        let database = self.database.as_mut().ok_or(PoolError::Failed)?;
+        contained("its content", || database.check_integrity().map_err(failed("check")))?;
+        self.mark()?;
+        Ok(self)
+    }
+
     fn from_file(file: Arc<dyn medium::File>) -> Result<Self, PoolError> {
-        let database = redb::Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            .create_with_backend(CatalogFile(file))
-            .map_err(failed("open"))?;
-        Ok(Self { database })
+        let builder =
+            || redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(CatalogFile(file));
+        let database = contained("its file", || builder().map_err(failed("open")))?;
+        Ok(Self { database: Some(database) })
     }
 
     /// Makes an empty catalog under another name first: a crash between the first writes of redb leaves a file that
@@ -184,16 +235,21 @@ impl Catalog {
 
     /// How far it has read.
     pub fn mark(&self) -> Result<Mark, PoolError> {
-        let read = self.database.begin_read().map_err(failed("read"))?;
-        let table = read.open_table(STATE).map_err(failed("read its mark"))?;
-        let value = table.get(MARK).map_err(failed("read its mark"))?;
-        let value = value.ok_or(PoolError::CatalogValue("its mark"))?;
-        minicbor::decode(value.value()).map_err(|_| PoolError::CatalogValue("its mark"))
+        self.read("its mark", |read| {
+            let table = read.open_table(STATE).map_err(failed("read its mark"))?;
+            let value = table.get(MARK).map_err(failed("read its mark"))?;
+            let value = value.ok_or(PoolError::CatalogValue("its mark"))?;
+            minicbor::decode(value.value()).map_err(|_| PoolError::CatalogValue("its mark"))
+        })
     }
 
     /// Puts a batch in and moves the mark, in one transaction.
     pub fn write(&self, batch: &Batch, mark: &Mark) -> Result<(), PoolError> {
-        let mut write = self.database.begin_write().map_err(failed("begin a transaction"))?;
+        contained("what is written to it", || self.write_uncontained(batch, mark))
+    }
+
+    fn write_uncontained(&self, batch: &Batch, mark: &Mark) -> Result<(), PoolError> {
+        let mut write = self.database()?.begin_write().map_err(failed("begin a transaction"))?;
         write.set_two_phase_commit(true);
         {
             let mut chunks = write.open_table(CHUNKS).map_err(failed("open chunks"))?;
@@ -225,88 +281,96 @@ impl Catalog {
 
     /// Where a chunk is.
     pub fn chunk(&self, name: &Name) -> Result<Option<Place>, PoolError> {
-        let read = self.database.begin_read().map_err(failed("read"))?;
-        let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
-        let value = table.get(&name.0).map_err(failed("read chunks"))?;
-        Ok(value.map(|v| Place::decode(v.value())))
+        self.read("chunks", |read| {
+            let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
+            let value = table.get(&name.0).map_err(failed("read chunks"))?;
+            Ok(value.map(|v| Place::decode(v.value())))
+        })
     }
 
     /// Where each of some chunks is, in one transaction.
     pub fn chunks(&self, names: &[Name]) -> Result<Vec<Option<Place>>, PoolError> {
-        let read = self.database.begin_read().map_err(failed("read"))?;
-        let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
-        let place = |name: &Name| -> Result<Option<Place>, PoolError> {
-            let value = table.get(&name.0).map_err(failed("read chunks"))?;
-            Ok(value.map(|v| Place::decode(v.value())))
-        };
-        names.iter().map(place).collect()
+        self.read("chunks", |read| {
+            let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
+            let place = |name: &Name| -> Result<Option<Place>, PoolError> {
+                let value = table.get(&name.0).map_err(failed("read chunks"))?;
+                Ok(value.map(|v| Place::decode(v.value())))
+            };
+            names.iter().map(place).collect()
+        })
     }
 
     /// Where a page is.
     pub fn page(&self, name: &Name) -> Result<Option<Place>, PoolError> {
-        let read = self.database.begin_read().map_err(failed("read"))?;
-        let table = read.open_table(PAGES).map_err(failed("read pages"))?;
-        let value = table.get(&name.0).map_err(failed("read pages"))?;
-        Ok(value.map(|v| Place::decode(v.value())))
+        self.read("pages", |read| {
+            let table = read.open_table(PAGES).map_err(failed("read pages"))?;
+            let value = table.get(&name.0).map_err(failed("read pages"))?;
+            Ok(value.map(|v| Place::decode(v.value())))
+        })
     }
 
     /// Whether a machine sent a chunk of which another machine's copy is kept.
     pub fn is_adopted(&self, name: &Name, machine: MachineId) -> Result<bool, PoolError> {
-        let read = self.database.begin_read().map_err(failed("read"))?;
-        let table = read.open_table(ADOPTED).map_err(failed("read owners"))?;
-        Ok(table.get(&adopted_key(name, machine)).map_err(failed("read owners"))?.is_some())
+        self.read("owners", |read| {
+            let table = read.open_table(ADOPTED).map_err(failed("read owners"))?;
+            Ok(table.get(&adopted_key(name, machine)).map_err(failed("read owners"))?.is_some())
+        })
     }
 
     /// Every sealed record with its key, in order.
     pub fn records(&self) -> Result<Vec<Stored>, PoolError> {
-        let read = self.database.begin_read().map_err(failed("read"))?;
-        let table = read.open_table(RECORDS).map_err(failed("read records"))?;
-        let mut all = Vec::new();
-        for entry in table.iter().map_err(failed("read records"))? {
-            let (key, value) = entry.map_err(failed("read records"))?;
-            all.push((key.value().to_vec(), value.value().to_vec()));
-        }
-        Ok(all)
+        self.read("records", |read| {
+            let table = read.open_table(RECORDS).map_err(failed("read records"))?;
+            let mut all = Vec::new();
+            for entry in table.iter().map_err(failed("read records"))? {
+                let (key, value) = entry.map_err(failed("read records"))?;
+                all.push((key.value().to_vec(), value.value().to_vec()));
+            }
+            Ok(all)
+        })
     }
 
     /// One sealed record.
     pub fn record(&self, key: &[u8]) -> Result<Option<Vec<u8>>, PoolError> {
-        let read = self.database.begin_read().map_err(failed("read"))?;
-        let table = read.open_table(RECORDS).map_err(failed("read records"))?;
-        let value = table.get(key).map_err(failed("read records"))?;
-        Ok(value.map(|v| v.value().to_vec()))
+        self.read("records", |read| {
+            let table = read.open_table(RECORDS).map_err(failed("read records"))?;
+            let value = table.get(key).map_err(failed("read records"))?;
+            Ok(value.map(|v| v.value().to_vec()))
+        })
     }
 
     /// How many chunks it knows.
     pub fn chunk_count(&self) -> Result<u64, PoolError> {
-        let read = self.database.begin_read().map_err(failed("read"))?;
-        let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
-        table.len().map_err(failed("count chunks"))
+        self.read("chunks", |read| {
+            let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
+            table.len().map_err(failed("count chunks"))
+        })
     }
 
     /// All of it as plain values, to compare two catalogs. For tests and audits: it holds everything in memory.
     pub fn dump(&self) -> Result<Dump, PoolError> {
-        let read = self.database.begin_read().map_err(failed("read"))?;
-        let places = |definition: PlaceTable| -> Result<Vec<(Name, Place)>, PoolError> {
-            let table = read.open_table(definition).map_err(failed("read"))?;
-            let mut all = Vec::new();
-            for entry in table.iter().map_err(failed("read"))? {
-                let (key, value) = entry.map_err(failed("read"))?;
-                all.push((Name(*key.value()), Place::decode(value.value())));
+        self.read("its content", |read| {
+            let places = |definition: PlaceTable| -> Result<Vec<(Name, Place)>, PoolError> {
+                let table = read.open_table(definition).map_err(failed("read"))?;
+                let mut all = Vec::new();
+                for entry in table.iter().map_err(failed("read"))? {
+                    let (key, value) = entry.map_err(failed("read"))?;
+                    all.push((Name(*key.value()), Place::decode(value.value())));
+                }
+                Ok(all)
+            };
+            let table = read.open_table(ADOPTED).map_err(failed("read owners"))?;
+            let mut adopted = Vec::new();
+            for entry in table.iter().map_err(failed("read owners"))? {
+                adopted.push(entry.map_err(failed("read owners"))?.0.value().to_vec());
             }
-            Ok(all)
-        };
-        let table = read.open_table(ADOPTED).map_err(failed("read owners"))?;
-        let mut adopted = Vec::new();
-        for entry in table.iter().map_err(failed("read owners"))? {
-            adopted.push(entry.map_err(failed("read owners"))?.0.value().to_vec());
-        }
-        Ok(Dump {
-            chunks: places(CHUNKS)?,
-            pages: places(PAGES)?,
-            adopted,
-            records: self.records()?,
-            mark: self.mark()?,
+            Ok(Dump {
+                chunks: places(CHUNKS)?,
+                pages: places(PAGES)?,
+                adopted,
+                records: self.records()?,
+                mark: self.mark()?,
+            })
         })
     }
 }

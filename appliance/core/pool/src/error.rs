@@ -137,6 +137,11 @@ impl PoolError {
         move |source| Self::Catalog { operation, source: Box::new(source) }
     }
 
+    /// Whether it says that the catalog is damaged, which can be made anew.
+    pub(crate) fn is_damaged_catalog(&self) -> bool {
+        matches!(self, Self::Catalog { .. } | Self::CatalogValue(_)) && self.kind() == ErrorKind::Corrupt
+    }
+
     /// What a caller can do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -152,6 +157,7 @@ impl PoolError {
                 redb::Error::Io(ref error) if error.kind() == std::io::ErrorKind::StorageFull => {
                     ErrorKind::Full
                 }
+                redb::Error::Io(ref error) if is_of_content(error) => ErrorKind::Corrupt,
                 redb::Error::Io(_) | redb::Error::PreviousIo => ErrorKind::Io,
                 redb::Error::DatabaseAlreadyOpen => ErrorKind::Busy,
                 _ => ErrorKind::Corrupt,
@@ -166,6 +172,11 @@ impl PoolError {
             | Self::CatalogValue(_) => ErrorKind::Corrupt,
         }
     }
+}
+
+/// Whether the file of the catalog is no catalog, or ends too early.
+fn is_of_content(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
 }
 
 impl From<PoolError> for model::archive::ArchiveError {

@@ -443,8 +443,27 @@ fn in_use(error: medium::DiskError) -> PoolError {
     if error.kind() == ErrorKind::Busy { PoolError::InUse(error) } else { PoolError::Disk(error) }
 }
 
-/// Opens the catalog and brings everything up to the end of the segments; the last segment that exists.
+/// Brings everything up to the end of the segments; the last segment that exists. A catalog that turns out to be
+/// damaged on the way is set aside and made anew.
 fn load(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber, PoolError> {
+    match read_drive(shared, batch_limit) {
+        Err(error) if error.is_damaged_catalog() => {
+            shared.state_mut().catalog = None;
+            let name = Catalog::set_aside(&*shared.world.disk)?;
+            let last = read_drive(shared, batch_limit)?;
+            shared.state_mut().damage.push(set_aside(&name));
+            Ok(last)
+        }
+        result => result,
+    }
+}
+
+fn set_aside(name: &str) -> String {
+    format!("the catalog was damaged; it is kept as {name} and was made anew")
+}
+
+/// Opens the catalog and reads what it does not have from the segments; the last segment that exists.
+fn read_drive(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber, PoolError> {
     let mut state = shared.state_mut();
     state.openings += 1;
     state.catalog = None;
@@ -456,14 +475,15 @@ fn load(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber, PoolError>
     let catalog = match Catalog::open(disk)? {
         Opening::Found(catalog) | Opening::Made(catalog) => catalog,
         Opening::SetAside(catalog, name) => {
-            state.damage.push(format!("the catalog was damaged; it is kept as {name} and was made anew"));
+            state.damage.push(set_aside(&name));
             catalog
         }
     };
     let mut mark = catalog.mark()?;
     let mut registry = Registry::default();
     for (key, value) in catalog.records()? {
-        registry.apply(&open_record(&shared.keys, &key, &value)?);
+        let record = open_record(&shared.keys, &key, &value);
+        registry.apply(&record.map_err(|_| PoolError::CatalogValue("a record"))?);
     }
     state.catalog = Some(catalog);
     state.registry = registry;
