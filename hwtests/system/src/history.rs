@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::program::{Running, expect};
 use crate::site::Site;
@@ -118,6 +118,27 @@ impl History {
         let difference = expected.difference(&restored);
         ensure!(difference.is_none(), "point {id} restores {difference:?} differently");
         Ok(())
+    }
+
+    /// Restores every point of a pool that may be damaged, as far as it can be: nothing that is there may be wrong,
+    /// and what is not there must be told. Whether all of it was there.
+    pub fn restore_what_can_be(&self, site: &Site, context: &str) -> Result<bool> {
+        let mut whole = true;
+        for (id, expected) in &self.kept {
+            let (restored, output) = site.try_restore(id, &self.tree)?;
+            let restored = if restored.exists() { Snapshot::of(&restored)? } else { Snapshot::default() };
+            let stranger = expected.stranger(&restored);
+            ensure!(stranger.is_none(), "{context}: point {id} restores {stranger:?} wrongly");
+            match output.status.code() {
+                Some(0) => {
+                    ensure!(expected.difference(&restored).is_none(), "{context}: point {id} lacks something")
+                }
+                Some(1 | 3) => ensure!(!output.stderr.is_empty(), "{context}: nothing was said"),
+                _ => bail!("{context}: {output:?}"),
+            }
+            whole &= output.status.success();
+        }
+        Ok(whole)
     }
 
     /// Restores and compares every point.

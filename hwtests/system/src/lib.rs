@@ -11,6 +11,7 @@ mod loopback;
 mod tree;
 
 mod client;
+mod proxy;
 
 mod history;
 
@@ -18,5 +19,6 @@ pub use client::{Hostile, connect_from, finish};
 pub use history::History;
 pub use loopback::{Filesystem, LoopDisk};
 pub use program::{Running, expect, program, run, said};
+pub use proxy::Proxy;
 pub use site::Site;
 pub use tree::{Dice, Snapshot, copy, differences, noise, odd_tree};

@@ -1,14 +1,15 @@
 //! An appliance with an agent, in temporary folders.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::client::connect_from;
-use crate::program::{Running, expect, program};
+use crate::program::{Running, expect, program, run};
 
 /// How long an appliance may take to open its doors.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -121,14 +122,21 @@ impl Site {
 
     /// Restores a moment of `web1/files`; where the tree that was at `tree` lies then.
     pub fn restore(&self, when: &str, tree: &Path) -> Result<PathBuf> {
+        let (restored, output) = self.try_restore(when, tree)?;
+        ensure!(output.status.success(), "restore {when}: {output:?}");
+        Ok(restored)
+    }
+
+    /// The same, however it ends; also how it ended.
+    pub fn try_restore(&self, when: &str, tree: &Path) -> Result<(PathBuf, Output)> {
         let out = self.path("out");
         if out.exists() {
             std::fs::remove_dir_all(&out)?;
         }
         let place = format!("web1/files@{when}");
         let to = out.to_str().context("the path is text")?;
-        expect(&mut self.keepfast(&["restore", &place, "--to", to])?, 0)?;
-        Ok(out.join(tree.strip_prefix("/").unwrap_or(tree)))
+        let output = run(&mut self.keepfast(&["restore", &place, "--to", to])?)?;
+        Ok((out.join(tree.strip_prefix("/").unwrap_or(tree)), output))
     }
 
     /// Reads and checks the whole pool; fails if anything is damaged.
@@ -148,8 +156,10 @@ impl Site {
         command.stdout(log.try_clone()?).stderr(log);
         let server = self.server.insert(Running::start_as_it_is(&mut command)?);
         let begun = Instant::now();
+        let socket = self.data.join("keepfast.sock");
         // From an address of its own: the log holds back what an address does again within seconds.
-        while connect_from(self.port, [255, 0, 1]).is_err() {
+        let is_open = || UnixStream::connect(&socket).is_ok() && connect_from(self.port, [255, 0, 1]).is_ok();
+        while !is_open() {
             if server.ended()?.is_some() || begun.elapsed() > START_MAX {
                 bail!("the appliance did not start:\n{}", self.log()?);
             }

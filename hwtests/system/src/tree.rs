@@ -112,4 +112,11 @@ impl Snapshot {
         let paths = self.0.keys().chain(other.0.keys());
         paths.filter(|path| self.0.get(*path) != other.0.get(*path)).min().cloned()
     }
+
+    /// The first path of `restored` that is not here, or has other content here; none if all are right.
+    #[must_use]
+    pub fn stranger(&self, restored: &Self) -> Option<PathBuf> {
+        let content = |tree: &Self, path| tree.0.get(path).map(|(.., hash)| *hash);
+        restored.0.keys().find(|path| content(self, *path) != content(restored, *path)).cloned()
+    }
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use system::{Site, copy, differences, expect, odd_tree, run};
+use rustix::fs::XattrFlags;
+use system::{Site, copy, differences, expect, noise, odd_tree, run};
 
 fn protect(site: &Site) -> PathBuf {
     let tree = site.path("files");
@@ -52,20 +53,34 @@ fn nothing_of_names_and_contents_is_readable_in_the_pool() {
     let site = Site::start().unwrap();
     let tree = site.path("files");
     fs::create_dir(&tree).unwrap();
-    let canaries: Vec<String> = (0..200)
-        .map(|n| format!("canary-{n}-{:016x}", (n + 1) * 0x9e37_79b9_7f4a_7c15u128 % (1 << 64)))
-        .collect();
-    for pair in canaries.chunks(2) {
-        fs::write(tree.join(&pair[0]), &pair[1]).unwrap();
+    for number in 0..200u128 {
+        let mark = |kind| format!("canary-{kind}-{:016x}", (number + 1) * 0x9e37_79b9_7f4a_7c15 % (1 << 64));
+        let file = tree.join(mark("name"));
+        fs::write(&file, mark("content")).unwrap();
+        rustix::fs::setxattr(&file, "user.text", mark("xattr").as_bytes(), XattrFlags::empty()).unwrap();
+        std::os::unix::fs::symlink(mark("target"), tree.join(mark("link"))).unwrap();
     }
     site.protect(&tree).unwrap();
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    // Alone in its backup, so that it is stored without compression, which hides text as well.
+    fs::write(tree.join("raw"), [&noise(1, 500_000)[..], b"canary-raw", &noise(2, 500_000)].concat())
+        .unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    let restored = site.restore("latest", &tree).unwrap();
+    assert_eq!(differences(&tree, &restored).unwrap(), "");
+    expect(&mut site.keepfast(&["ls", &format!("web1/files@latest:{}", tree.display())]).unwrap(), 0)
+        .unwrap();
+    // Until the catalog has everything.
     std::thread::sleep(Duration::from_secs(1));
-    for place in ["appliance", "appliance.log"] {
-        let found = run(Command::new("grep").args(["-rac", "canary-"]).arg(site.path(place))).unwrap();
+    let count = |place: &Path| {
+        let found = run(Command::new("grep").args(["-rach", "canary-"]).arg(place)).unwrap();
         let counts = String::from_utf8_lossy(&found.stdout).into_owned();
-        assert!(counts.lines().all(|line| line.ends_with(":0") || line == "0"), "{place}: {counts}");
-    }
+        counts.lines().map(|count| count.parse::<u64>().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(count(&restored).iter().sum::<u64>(), 201, "grep finds what is there");
+    let files = count(site.data());
+    assert!(files.len() > 5 && files.iter().all(|count| *count == 0), "{files:?}");
+    assert_eq!(count(&site.path("appliance.log")), [0]);
 }
 
 #[test]
