@@ -153,6 +153,18 @@ pub(crate) enum Command {
         #[command(flatten)]
         listing: Listing,
     },
+    /// Show all points as folders, until stopped
+    ///
+    /// MACHINE/SOURCE/points/ID/... is every point, MACHINE/SOURCE/latest a link to the newest of them, and in
+    /// MACHINE/SOURCE/at/ any moment can be looked up: at/5m-ago, at/2026-11-20T10:32:11.5Z, at/seq:1485. New points appear
+    /// by themselves. Bytes that are damaged are an error at exactly these bytes, never zeros. Ctrl-C unmounts, and so
+    /// does `umount`.
+    Mount {
+        /// Empty directory to mount on
+        directory: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
     /// Restore a point below a directory
     ///
     /// The tree of the point is made in DIR, with the paths that it had: /etc/hosts of the machine becomes

@@ -18,6 +18,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    terminal::begin_log("info");
+    // A mount that somebody else has ended is no trouble, whatever fuser says when it ends it again.
+    terminal::begin_log("info,fuser=error");
     terminal::end("keepfast", commands::run(cli.command))
 }

@@ -30,9 +30,12 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("link", &["model", "chunk", "wire"], &[]),
     ("terminal", &["model", "restore"], &[]),
     ("daemon", &["model", "chunk", "wire", "capture", "restore", "link", "terminal"], &[]),
+    ("view", &["model"], &[]),
+    ("fuse", &["model", "view"], &[]),
+    ("mount", &["model", "link", "terminal", "view", "fuse"], &[]),
     (
         "server",
-        &["model", "medium", "chunk", "tree", "pool", "journal", "wire", "host", "link", "terminal"],
+        &["model", "medium", "chunk", "tree", "pool", "journal", "wire", "host", "link", "terminal", "fuse"],
         &[],
     ),
     ("system", &["model", "chunk", "wire"], &[]),
@@ -47,7 +50,7 @@ pub(crate) const ABSENT: &[(&[&str], &[&str], &str)] = &[
         "the storage core has no sockets, threads, logs or files of its own",
     ),
     (&["host", "restore", "capture"], &["tokio", "hyper"], "tokio lives in server, link and terminal"),
-    (&["restore", "capture", "link", "host"], &["fuser"], "only the mounts, when they come, know FUSE"),
+    (&["view", "restore", "capture", "link", "host"], &["fuser"], "only fuse knows FUSE"),
 ];
 
 /// The table.

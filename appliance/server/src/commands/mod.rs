@@ -3,6 +3,7 @@
 mod diff;
 mod list;
 mod look;
+mod mount;
 mod pool;
 mod restore;
 mod serve;
@@ -25,6 +26,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Done> {
         Command::Cat { place, data } => look::cat(&place, &data),
         Command::Diff { before, after, listing } => diff::run(&before, &after, &listing),
         Command::Restore { place, args, data } => restore::run(&place, args, &data),
+        Command::Mount { directory, data } => mount::run(&directory, &data),
         Command::Pool(command) => pool::run(command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "keepfast", &mut std::io::stdout());
