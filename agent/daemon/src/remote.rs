@@ -29,6 +29,11 @@ impl Remote {
             reply => Ok(reply),
         }
     }
+
+    /// Asks something of a backup. If that has failed meanwhile, its cause says more than the refusal to answer.
+    fn ask_of(&self, session: u64, request: Request) -> Result<Reply, ArchiveError> {
+        self.ask(request).map_err(|error| self.0.failure(session).unwrap_or(error))
+    }
 }
 
 impl Appliance for Remote {
@@ -43,7 +48,7 @@ impl Appliance for Remote {
     }
 
     fn have(&self, session: u64, names: &[Name]) -> Result<Vec<bool>, ArchiveError> {
-        match self.ask(Request::Have { session, names: names.to_vec() })? {
+        match self.ask_of(session, Request::Have { session, names: names.to_vec() })? {
             Reply::Had { bits } => {
                 let bit = |at: usize| bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
                 Ok((0..names.len()).map(bit).collect())
@@ -69,7 +74,7 @@ impl Appliance for Remote {
         let Finish { last, started, finished, totals, exceptions, exceptions_count } = finish;
         let request =
             Request::Finish { session, last, started, finished, totals, exceptions, exceptions_count };
-        match self.ask(request)? {
+        match self.ask_of(session, request)? {
             Reply::Finished { point } => Ok(Ending::Finished(Box::new(point))),
             Reply::Lacking { names } => Ok(Ending::Lacking(names)),
             _ => Err(unexpected()),
