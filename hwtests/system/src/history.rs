@@ -97,14 +97,19 @@ impl History {
     /// Looks what a backup of the tree as it is has left behind: every point from before, and at most one that is
     /// new, which must be there if the backup was `acknowledged`.
     pub fn settle(&mut self, site: &Site, acknowledged: bool) -> Result<()> {
+        self.settle_tries(site, acknowledged, 1)
+    }
+
+    /// The same after a backup that was tried so many times, each of which may have made a point.
+    pub fn settle_tries(&mut self, site: &Site, acknowledged: bool, tries: usize) -> Result<()> {
         let points = site.points()?;
         for id in self.kept.keys() {
             ensure!(points.contains(id), "point {id} was acknowledged and is gone; there are {points:?}");
         }
-        let new: Vec<_> = points.iter().filter(|id| !self.kept.contains_key(*id)).collect();
-        ensure!(new.len() <= 1, "one backup has made the points {new:?}");
-        ensure!(!acknowledged || new.len() == 1, "a backup was acknowledged and made no point");
-        if let [id] = *new {
+        let new: Vec<&String> = points.iter().filter(|id| !self.kept.contains_key(*id)).collect();
+        ensure!(new.len() <= tries, "{tries} tries have made the points {new:?}");
+        ensure!(!acknowledged || !new.is_empty(), "a backup was acknowledged and made no point");
+        for id in new {
             self.kept.insert(id.clone(), Snapshot::of(&self.tree)?);
             self.check(site, id)?;
         }
