@@ -9,6 +9,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use medium::{Access, Disk};
 use minicbor::{Decode, Encode};
@@ -116,6 +117,8 @@ pub struct Batch {
 pub struct Catalog {
     /// There until it is dropped.
     database: Option<Database>,
+    /// A call failed: redb answers nothing more until it is opened again.
+    failed: AtomicBool,
 }
 
 /// What became of the catalog when it was opened.
@@ -163,10 +166,24 @@ impl Catalog {
         what: &'static str,
         work: impl FnOnce(&ReadTransaction) -> Result<T, PoolError>,
     ) -> Result<T, PoolError> {
-        contained(what, || {
+        let result = contained(what, || {
             let read = self.database()?.begin_read().map_err(failed("read"))?;
             work(&read)
-        })
+        });
+        self.note(result)
+    }
+
+    fn note<T>(&self, result: Result<T, PoolError>) -> Result<T, PoolError> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    /// Whether a call failed, a read among them, so that it has to be opened again.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// Opens the catalog; makes it if there is none, or none that can be read.
@@ -185,8 +202,10 @@ impl Catalog {
         }
     }
 
-    /// Opens what a crash would leave, whatever an earlier failed sync left in the kernel's memory.
+    /// Opens what a crash would leave, whatever an earlier failed sync left in the kernel's memory. The length that is
+    /// seen there may be lost as well, and redb goes by it, so it is set once more.
     fn from_platter(file: Arc<dyn medium::File>) -> Result<Self, PoolError> {
+        file.set_length(file.length()?)?;
         file.sync_data()?;
         file.forget_cached()?;
         Self::from_file(file)
@@ -205,7 +224,7 @@ impl Catalog {
         let builder =
             || redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(CatalogFile(file));
         let database = contained("its file", || builder().map_err(failed("open")))?;
-        Ok(Self { database: Some(database) })
+        Ok(Self { database: Some(database), failed: AtomicBool::new(false) })
     }
 
     /// Makes an empty catalog under another name first: a crash between the first writes of redb leaves a file that
@@ -245,7 +264,7 @@ impl Catalog {
 
     /// Puts a batch in and moves the mark, in one transaction.
     pub fn write(&self, batch: &Batch, mark: &Mark) -> Result<(), PoolError> {
-        contained("what is written to it", || self.write_uncontained(batch, mark))
+        self.note(contained("what is written to it", || self.write_uncontained(batch, mark)))
     }
 
     fn write_uncontained(&self, batch: &Batch, mark: &Mark) -> Result<(), PoolError> {
@@ -395,4 +414,25 @@ pub struct Dump {
     pub records: Vec<Stored>,
     /// The mark.
     pub mark: Mark,
+}
+
+#[cfg(test)]
+mod tests {
+    use medium::sim::{Fault, FaultPlan, SimDisk};
+
+    use super::*;
+
+    #[test]
+    fn after_a_failed_call_it_has_to_be_opened_again() {
+        let disk = SimDisk::new(1);
+        drop(Catalog::make(&disk).unwrap());
+        let open = || Catalog::from_file(disk.open(CATALOG, Access::ReadWrite).unwrap()).unwrap();
+        let catalog = open();
+        disk.fail(FaultPlan::once(Fault::Error, disk.operations() + 1));
+        assert!(!catalog.is_failed() && catalog.write(&Batch::default(), &Mark::default()).is_err());
+        assert!(catalog.is_failed() && catalog.records().is_err(), "redb answers nothing more");
+        drop(catalog);
+        let catalog = open();
+        assert!(catalog.records().is_ok_and(|records| records.is_empty()) && !catalog.is_failed());
+    }
 }

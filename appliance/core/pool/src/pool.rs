@@ -74,6 +74,13 @@ impl Pool {
             Ok(_) | Err(PoolError::HeaderDamaged) => return Err(PoolError::Exists),
             Err(error) => return Err(error),
         }
+        match world.disk.list(SEGMENTS) {
+            // Left by an earlier attempt, whose sync may have failed: a name that such a sync lost stays lost.
+            Ok(names) if names.is_empty() => world.disk.remove(SEGMENTS)?,
+            Ok(_) => return Err(PoolError::Exists),
+            Err(error) if error.kind() == ErrorKind::Missing => {}
+            Err(error) => return Err(error.into()),
+        }
         world.disk.make_directory(SEGMENTS)?;
         world.disk.sync_directory("")?;
         let mut master = Zeroizing::new([0; 32]);
@@ -183,10 +190,10 @@ impl Pool {
         &self.shared
     }
 
-    /// Whether an earlier write failed.
+    /// Whether an earlier write failed, or a read of the catalog, anybody's: then the pool has to be opened again.
     #[must_use]
-    pub const fn is_failed(&self) -> bool {
-        self.failed
+    pub fn is_failed(&self) -> bool {
+        self.failed || self.shared.state().catalog.as_ref().is_none_or(Catalog::is_failed)
     }
 
     fn batch_limit(&self) -> usize {
@@ -286,7 +293,7 @@ impl Pool {
 
     /// Runs a change; after an error nothing more is taken.
     fn guard<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T, PoolError>) -> Result<T, PoolError> {
-        if self.failed {
+        if self.is_failed() {
             return Err(PoolError::Failed);
         }
         let result = change(self);

@@ -166,6 +166,41 @@ fn a_wrong_key_and_a_second_process_are_refused_and_change_nothing() {
 }
 
 #[test]
+fn a_pool_can_be_made_where_the_first_attempt_failed() {
+    for at in 1..200 {
+        let disk = SimDisk::new(at);
+        disk.fail(FaultPlan::once(Fault::Error, at));
+        let first = Pool::create(world(&disk, 1), &[key()], options());
+        disk.clear_faults();
+        let Err(_) = first else { return };
+        let mut pool = match open(&disk, 2) {
+            Err(PoolError::NoPool) => create(&disk),
+            opened => opened.unwrap(),
+        };
+        let (machine, source) = set_up(&mut pool);
+        add_point(&mut pool, &machine, &source, 1).unwrap();
+        drop(pool);
+        let disk = disk.crash_with(Survival::Nothing, &mut Random::new(at));
+        assert_eq!(check_points(&open(&disk, 3).unwrap()), 1, "operation {at}");
+    }
+    panic!("making a pool never ends");
+}
+
+#[test]
+fn no_pool_is_made_over_segments_without_a_header() {
+    let disk = SimDisk::new(1);
+    let mut pool = create(&disk);
+    set_up(&mut pool);
+    drop(pool);
+    for path in ["header.0", "header.1", "header.2"] {
+        disk.remove(path).unwrap();
+    }
+    let before = disk.files();
+    assert!(matches!(Pool::create(world(&disk, 2), &[key()], options()), Err(PoolError::Exists)));
+    assert_eq!(disk.files(), before);
+}
+
+#[test]
 fn two_copies_of_the_header_can_be_lost() {
     let disk = SimDisk::new(1);
     drop(create(&disk));
@@ -312,6 +347,42 @@ fn a_failed_sync_of_a_directory_ends_when_the_pool_is_opened_again_in_place() {
     drop(pool);
     let disk = disk.crash_with(Survival::Nothing, &mut Random::new(1));
     assert_eq!(check_points(&open(&disk, 2).unwrap()), count);
+}
+
+/// Points one after the other, each brought into the catalog at once.
+fn add_flushed_points(
+    pool: &mut Pool,
+    machine: &Machine,
+    source: &Source,
+    count: u64,
+) -> Result<(), PoolError> {
+    (1..=count).try_for_each(|number| {
+        add_point(pool, machine, source, number)?;
+        pool.flush_catalog()
+    })
+}
+
+#[test]
+fn the_length_of_the_catalog_that_a_failed_sync_lost_is_not_believed() {
+    for at in 1..1000 {
+        let disk = SimDisk::new(at);
+        let mut pool = create(&disk);
+        let (machine, source) = set_up(&mut pool);
+        // Closing the catalog makes it as short as it can be, so that it has to grow.
+        (0..4).for_each(|_| pool.reopen().unwrap());
+        let start = disk.operations();
+        disk.fail(FaultPlan::once(Fault::Error, start + at).under("catalog"));
+        let made = add_flushed_points(&mut pool, &machine, &source, 8);
+        if made.is_ok() && disk.operations() < start + at {
+            return;
+        }
+        disk.clear_faults();
+        pool.reopen().unwrap();
+        let disk = disk.crash_with(Survival::Nothing, &mut Random::new(at));
+        drop(pool);
+        assert_eq!(open(&disk, 9).unwrap().shared().damage(), Vec::<String>::new(), "operation {at}");
+    }
+    panic!("the workload never ends");
 }
 
 #[test]

@@ -141,7 +141,13 @@ impl History {
                 Err(Failure::Operating(_)) if self.is_faulty && !self.host.has_crashed() => self.mend()?,
                 other => other?,
             }
-            if self.pool()?.is_failed() && !self.host.has_crashed() {
+            if self.host.has_crashed() || !self.pool()?.is_failed() {
+                continue;
+            }
+            if self.is_faulty {
+                // A call failed and the step went on without it.
+                self.mend()?;
+            } else {
                 return Err(Failure::Breach("the pool takes nothing more although no call failed".into()));
             }
         }
