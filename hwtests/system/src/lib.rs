@@ -8,6 +8,7 @@ mod program;
 mod site;
 
 mod loopback;
+mod mount;
 mod tree;
 
 mod client;
@@ -18,6 +19,7 @@ mod history;
 pub use client::{Hostile, connect_from, finish};
 pub use history::History;
 pub use loopback::{Filesystem, LoopDisk};
+pub use mount::{Mount, is_mounted};
 pub use program::{Running, expect, program, run, said};
 pub use proxy::Proxy;
 pub use site::Site;

@@ -25,18 +25,18 @@ fn listing(root: &Path) -> String {
     let listed = run(Command::new("find").arg(root).args(["-printf", format])).unwrap();
     assert!(listed.status.success(), "{listed:?}");
     let mut lines: Vec<_> = listed.stdout.split(|byte| *byte == b'\n').collect();
-    // The sizes of directories are those of the filesystem.
+    // The sizes and link counts of directories are those of the filesystem.
     lines.sort_unstable();
     let shown: Vec<_> =
-        lines.iter().map(|line| without_directory_size(&String::from_utf8_lossy(line))).collect();
+        lines.iter().map(|line| without_counts_of_directories(&String::from_utf8_lossy(line))).collect();
     shown.join("\n")
 }
 
-fn without_directory_size(line: &str) -> String {
+fn without_counts_of_directories(line: &str) -> String {
     let Some((name, facts)) = line.split_once('\0') else { return line.to_owned() };
     let mut facts: Vec<&str> = facts.split(' ').collect();
-    if let ["d", _, _, _, size, ..] = &mut facts[..] {
-        *size = "-";
+    if let ["d", _, _, _, size, links, ..] = &mut facts[..] {
+        (*size, *links) = ("-", "-");
     }
     format!("{name} {}", facts.join(" "))
 }
@@ -147,6 +147,18 @@ fn attribute_tree(root: &Path) {
     expect(Command::new("setfacl").args(["-m", "u:7:r,m::r"]).arg(root.join("empty")), 0).unwrap();
 }
 
+/// Where a file has data, as it tells who asks for holes.
+fn data_ranges(path: &Path) -> Vec<(u64, u64)> {
+    use rustix::fs::{SeekFrom, seek};
+    let file = fs::File::open(path).unwrap();
+    let mut found: Vec<(u64, u64)> = Vec::new();
+    while let Ok(start) = seek(&file, SeekFrom::Data(found.last().map_or(0, |last| last.1))) {
+        found.push((start, seek(&file, SeekFrom::Hole(start)).unwrap()));
+    }
+    assert!(!found.is_empty());
+    found
+}
+
 #[test]
 fn everything_odd_that_root_can_make_comes_back() {
     let site = Site::start().unwrap();
@@ -180,6 +192,19 @@ fn everything_odd_that_root_can_make_comes_back() {
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
     assert_same(&site.restore("latest", &tree).unwrap(), &tree);
     assert_same(&site.restore(&first, &tree).unwrap(), &kept);
+
+    // And as folders, on the appliance and from another machine.
+    for mount in [site.mount("here").unwrap(), site.mount_from_afar("agent", "afar").unwrap()] {
+        assert_same(&mount.latest(&tree), &tree);
+        assert_same(&mount.at(&format!("points/{first}"), &tree), &kept);
+        let sparse = |root: &Path| data_ranges(&root.join("sparse with data"));
+        assert_eq!(
+            sparse(&mount.at(&format!("points/{first}"), &tree)),
+            sparse(&restored),
+            "holes are shown"
+        );
+        assert!(mount.end().unwrap().success());
+    }
     site.verify().unwrap();
 }
 
@@ -233,8 +258,10 @@ fn a_kernel_tree_usr_share_and_etc_come_back() {
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
 
     let out = site.restore("latest", Path::new("/")).unwrap();
+    let mount = site.mount("mounted").unwrap();
     for path in paths {
         assert_same(&out.join(path.strip_prefix('/').unwrap()), Path::new(path));
+        assert_same(&mount.latest(Path::new(path)), Path::new(path));
     }
     fs::remove_dir_all(&out).unwrap();
 
@@ -248,5 +275,8 @@ fn a_kernel_tree_usr_share_and_etc_come_back() {
     for (path, kept) in changed.iter().zip(&kept) {
         assert_same(&out.join(path.strip_prefix("/").unwrap()), kept);
     }
+    let changed_in_first = mount.at(&format!("points/{}", first.split_once('@').unwrap().1), &changed[1]);
+    assert_same(&changed_in_first, &kept[1]);
+    assert!(mount.end().unwrap().success());
     site.verify().unwrap();
 }
