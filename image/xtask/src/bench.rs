@@ -11,6 +11,7 @@
 mod contender;
 mod cost;
 mod machine;
+mod mounted;
 mod ours;
 mod peer;
 mod report;

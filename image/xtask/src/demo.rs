@@ -7,6 +7,7 @@ mod stage;
 mod tour;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
@@ -16,6 +17,9 @@ use crate::metadata::Metadata;
 use crate::process::{Interrupted, Interruption};
 use crate::{system, terminal};
 use stage::Stage;
+
+/// Longer than the time in which a file counts as still being written, so that no file is read twice for it.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 /// How to end.
 #[derive(Args)]
@@ -47,6 +51,7 @@ fn give(options: &Options, metadata: &Metadata, interruption: &Interruption) -> 
     println!("Building the programs; the first time takes some minutes.");
     let programs = Programs::build(metadata, interruption)?;
     let stage = Stage::set(&metadata.scratch("demo")?, &metadata.workspace_root, interruption)?;
+    std::thread::sleep(SETTLE_TIME);
     println!("Everything happens in {}.\n", stage.folder().display());
     let mut running = tour::give(&programs, &stage, interruption)?;
     if options.once {

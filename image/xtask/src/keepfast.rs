@@ -22,7 +22,7 @@ impl Programs {
     /// Builds them for release; cargo shows how far it is.
     pub(crate) fn build(metadata: &Metadata, interruption: &Interruption) -> Result<Self> {
         let cargo = metadata::cargo();
-        let packages = ["--package", "server", "--package", "daemon"];
+        let packages = ["--package", "server", "--package", "daemon", "--package", "mount"];
         let mut build = command(&cargo.to_string_lossy(), &["build", "--release", "--quiet", "--bins"]);
         build.args(packages).current_dir(&metadata.workspace_root);
         let finished = run_through(&mut build, interruption)?;
@@ -103,8 +103,6 @@ fn free_address() -> Result<SocketAddr> {
 pub(crate) struct Mount {
     service: Service,
     folder: PathBuf,
-    /// How long it took until it was there.
-    pub(crate) ready_after: Duration,
 }
 
 impl Mount {
@@ -112,10 +110,15 @@ impl Mount {
     pub(crate) fn start(mount: &mut Command, folder: &Path, interruption: &Interruption) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let service = Service::start("the mount", mount)?;
-        let mut mount = Self { service, folder: folder.to_owned(), ready_after: Duration::ZERO };
+        let mut mount = Self { service, folder: folder.to_owned() };
         let shown = || is_mounted(folder) && std::fs::read_dir(folder).is_ok();
-        mount.ready_after = mount.service.ready(interruption, READY_TIME_MAX, shown)?;
+        mount.service.ready(interruption, READY_TIME_MAX, shown)?;
         Ok(mount)
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn ended(&mut self) -> bool {
+        self.service.ended()
     }
 }
 

@@ -151,7 +151,7 @@ impl Service {
         interruption: &Interruption,
         limit: Duration,
         mut ready: impl FnMut() -> bool,
-    ) -> Result<Duration> {
+    ) -> Result<()> {
         let started = Instant::now();
         while !ready() {
             interruption.check()?;
@@ -163,7 +163,7 @@ impl Service {
             }
             std::thread::sleep(LOOK_AGAIN);
         }
-        Ok(started.elapsed())
+        Ok(())
     }
 
     fn end(&mut self, interruption: &Interruption) -> Result<ExitStatus> {

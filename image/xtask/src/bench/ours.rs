@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::contender::{Contender, Place, Session, inside};
 use super::cost::{self, Cost, Step};
+use super::mounted;
 use crate::keepfast::{Appliance, Programs};
 use crate::process::{Interruption, run};
 
@@ -84,9 +85,10 @@ impl Contender for Ours<'_> {
                 measure(&["--data", "agent", "restore", &point, "--to", &output]).map(Some)
             }
             Step::OneFile => {
-                let (point, output) = (format!("{LABEL}@latest"), place.mount.display().to_string());
-                let path = place.file.display().to_string();
-                measure(&["--data", "agent", "restore", &point, "--to", &output, "--path", &path]).map(Some)
+                let mount = ["mount", &place.mount.display().to_string(), "--data", "data"];
+                let mut mount = self.programs.command("keepfast", &mount, &place.repository);
+                let point = place.mount.join(LABEL).join(LABEL).join("latest");
+                mounted::read(&mut mount, place, &inside(&point, &place.file), interruption).map(Some)
             }
         }
     }

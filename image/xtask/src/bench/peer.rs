@@ -1,16 +1,13 @@
 //! The yardsticks: a plain copy, a compressed archive, restic and borg, each by its shell commands.
 
-use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::contender::{Contender, Place, Session, inside};
 use super::cost::{self, Cost, Step};
-use crate::keepfast::Mount;
+use super::mounted;
 use crate::process::{Interruption, command, run};
 use crate::system;
 
@@ -143,7 +140,7 @@ impl Contender for Peer {
                     let mut shell = command("sh", &["-c", &fill(line, place, newest)]);
                     self.set_variables(&mut shell, place);
                     let root = place.mount.join(root);
-                    read_mounted(&mut shell, place, &inside(&root, &place.file), interruption).map(Some)
+                    mounted::read(&mut shell, place, &inside(&root, &place.file), interruption).map(Some)
                 }
             },
         }
@@ -184,41 +181,4 @@ fn fill(line: &str, place: &Place, point: &str) -> String {
     ];
     let filled = line.replace("{point}", point);
     paths.iter().fold(filled, |line, (name, path)| line.replace(name, &path.display().to_string()))
-}
-
-/// Mounts, reads one file, and unmounts; the time ends with the last byte.
-fn read_mounted(
-    mount: &mut Command,
-    place: &Place,
-    file: &Path,
-    interruption: &Interruption,
-) -> Result<Cost> {
-    mount.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    let started = Instant::now();
-    let mounted = Mount::start(mount, &place.mount, interruption)?;
-    let mut opened = None;
-    let mut last = None;
-    // Some mounts show their points a moment after themselves.
-    while opened.is_none() && started.elapsed() < Duration::from_secs(60) {
-        interruption.check()?;
-        let before = Instant::now();
-        match fs::File::open(file) {
-            Ok(file) => opened = Some((file, before)),
-            Err(error) => last = Some(error),
-        }
-    }
-    let Some((mut content, before)) = opened else {
-        let error = last.map(|error| error.to_string()).unwrap_or_default();
-        anyhow::bail!("{} did not show: {error}", file.display());
-    };
-    let mut byte = [0];
-    content.read_exact(&mut byte).with_context(|| format!("read {}", file.display()))?;
-    let first_byte = before.elapsed();
-    let mut rest = byte.to_vec();
-    content.read_to_end(&mut rest).with_context(|| format!("read {}", file.display()))?;
-    let wall = started.elapsed();
-    let wanted = fs::read(&place.file).with_context(|| format!("read {}", place.file.display()))?;
-    ensure!(rest == wanted, "{} is not what was protected", file.display());
-    drop(mounted);
-    Ok(Cost { wall, first_byte, ..Cost::default() })
 }

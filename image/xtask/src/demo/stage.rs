@@ -54,9 +54,9 @@ impl Stage {
         self.documents().join("keepfast/letter.txt")
     }
 
-    /// What `letter` said at first.
-    pub(crate) const fn letter_text(&self) -> &'static str {
-        LETTER
+    /// What `letter` says in the first point, and in the second.
+    pub(crate) const fn letter_texts(&self) -> [&'static str; 2] {
+        [LETTER, LETTER_CHANGED]
     }
 
     /// Changes, adds, removes and renames; says what it did.

@@ -6,24 +6,27 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::stage::Stage;
-use crate::keepfast::{Appliance, Programs};
-use crate::process::{Interruption, run};
+use crate::keepfast::{Appliance, Mount, Programs};
+use crate::process::{Interruption, command, run};
 use crate::terminal;
 
 const MACHINE: &str = "demo";
 const SOURCE: &str = "docs";
+/// Where points are mounted.
+const MOUNTED: &str = "mounted";
 /// Lines of output that are shown.
 const LINES_MAX: usize = 12;
 
 /// What stays up after the tour; dropped in this order.
 pub(crate) struct Running {
+    mount: Mount,
     appliance: Appliance,
 }
 
 impl Running {
     /// Whether a part of it ended by itself.
     pub(crate) fn ended(&mut self) -> bool {
-        self.appliance.ended()
+        self.mount.ended() || self.appliance.ended()
     }
 }
 
@@ -40,10 +43,11 @@ pub(crate) fn give(programs: &Programs, stage: &Stage, interruption: &Interrupti
     guide.join()?;
     guide.protect()?;
     guide.change()?;
-    let points = guide.browse()?;
+    let points = guide.list()?;
+    let mount = guide.browse(&points)?;
     guide.compare(&points)?;
     guide.restore(&points)?;
-    Ok(Running { appliance })
+    Ok(Running { mount, appliance })
 }
 
 /// Says what can be tried while everything is up.
@@ -53,11 +57,15 @@ pub(crate) fn suggest(programs: &Programs, stage: &Stage) {
     let lines = [
         format!("cd {folder}"),
         format!("export PATH={}:$PATH KEEPFAST_DATA={folder}/appliance", programs.folder().display()),
-        format!("keepfast ls {MACHINE}/{SOURCE}@1m-ago"),
+        format!("ls {MOUNTED}/{MACHINE}/{SOURCE}/points"),
+        format!("ls {MOUNTED}/{MACHINE}/{SOURCE}/at/1m-ago{folder}/documents"),
         "echo more >> documents/keepfast/letter.txt".to_owned(),
         format!("keepfast-agent --data agent backup {SOURCE}"),
         "keepfast points".to_owned(),
         format!("keepfast cat {MACHINE}/{SOURCE}@latest:{}", stage.letter().display()),
+        format!(
+            "diff {{documents,{MOUNTED}/{MACHINE}/{SOURCE}/at/1m-ago{folder}/documents}}/keepfast/letter.txt"
+        ),
         format!("keepfast-agent --data agent restore {SOURCE}@latest --to elsewhere"),
         "keepfast pool verify".to_owned(),
         "keepfast --help".to_owned(),
@@ -127,21 +135,39 @@ impl Guide<'_> {
         Ok(())
     }
 
-    fn browse(&self) -> Result<[String; 2]> {
-        heading("Both points can be looked into");
+    fn list(&self) -> Result<[String; 2]> {
+        heading("There are two points, each of them complete");
         self.run("keepfast", &["points", "--data", "appliance"])?;
+        println!();
         let listed = self.points()?;
         let [first, second] = listed.as_slice() else {
             bail!("two points were made, {} are shown", listed.len())
         };
+        Ok([first.clone(), second.clone()])
+    }
+
+    fn browse(&self, points: &[String; 2]) -> Result<Mount> {
+        heading("Both are folders, which any program can read");
+        show(&format!("keepfast mount {MOUNTED} --data appliance &"));
+        let folder = self.stage.folder();
+        let mut mount = self.programs.command("keepfast", &["mount", MOUNTED, "--data", "appliance"], folder);
+        let log = fs::File::create(folder.join("mount.log")).context("make a log")?;
+        mount.stdout(log.try_clone().context("open the log twice")?).stderr(log);
+        let mount = Mount::start(&mut mount, &folder.join(MOUNTED), self.interruption)?;
         let letter = self.stage.letter();
-        let folder = letter.parent().unwrap_or(&letter).display();
-        for point in [first, second] {
-            let place = format!("{MACHINE}/{SOURCE}@{point}:{folder}");
-            self.run("keepfast", &["ls", &place, "--data", "appliance"])?;
+        for (point, text) in points.iter().zip(self.stage.letter_texts()) {
+            let shown = inside(&format!("{MOUNTED}/{MACHINE}/{SOURCE}/points/{point}"), &letter);
+            self.run(
+                "ls",
+                &["-l", "--time-style=long-iso", &shown.with_file_name("").display().to_string()],
+            )?;
+            ensure!(
+                self.run("cat", &[&shown.display().to_string()])? == text,
+                "{point} shows another letter"
+            );
         }
         println!();
-        Ok([first.clone(), second.clone()])
+        Ok(mount)
     }
 
     /// The ids of all points, oldest first.
@@ -177,7 +203,7 @@ impl Guide<'_> {
         let text =
             fs::read_to_string(self.stage.folder().join(&place)).context("read the restored letter")?;
         println!("{}\n", terminal::indented(&text, LINES_MAX));
-        ensure!(text == self.stage.letter_text(), "the restored letter is not the first one");
+        ensure!(text == self.stage.letter_texts()[0], "the restored letter is not the first one");
         Ok(())
     }
 
@@ -188,7 +214,13 @@ impl Guide<'_> {
     /// Runs a command and shows it with other arguments than it gets.
     fn run_as(&self, program: &str, arguments: &[&str], shown: &[&str]) -> Result<String> {
         show(&format!("{program} {}", shown.join(" ")));
-        let mut command = self.programs.command(program, arguments, self.stage.folder());
+        let mut command = if program.starts_with("keepfast") {
+            self.programs.command(program, arguments, self.stage.folder())
+        } else {
+            let mut command = command(program, arguments);
+            command.current_dir(self.stage.folder());
+            command
+        };
         let finished = run(&mut command, self.interruption)?;
         ensure!(
             finished.status.success(),
