@@ -8,7 +8,7 @@ use terminal::{EXIT_CODES, RestoreArgs};
 
 /// What to do first, for the help of the program.
 const FIRST_STEPS: &str = "First steps:
-  keepfast-agent join TOKEN                                 the token comes from `keepfast token create MACHINE`
+  keepfast-agent join TOKEN                                 from `keepfast token create`
   keepfast-agent source add home /home --exclude '*.tmp' --every 60
   keepfast-agent backup home                                now
   keepfast-agent run                                        by schedule, until stopped
@@ -17,8 +17,8 @@ const FIRST_STEPS: &str = "First steps:
 
 Places:
   NAME                       the newest point of a source of this machine
-  NAME@WHEN[:PATH]           WHEN is latest, an instant such as 2026-11-20T10:32:11Z, 5m-ago, seq:1485 or the id of a
-                             point; PATH is something in it
+  NAME@WHEN[:PATH]           WHEN is latest, an instant such as 2026-11-20T10:32:11Z, 5m-ago,
+                             seq:1485 or the id of a point; PATH is something in it
   MACHINE/NAME@WHEN[:PATH]   of another machine, if the token was made with --allow-restore=MACHINE
 
 Environment:
@@ -54,6 +54,9 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Join an appliance with a token of its operator
+    ///
+    /// Makes a key that never leaves this machine, and has the appliance sign it. The token says where the appliance is
+    /// and how to know it; a token works once.
     Join {
         /// What `keepfast token create` printed
         token: String,
@@ -87,6 +90,9 @@ pub(crate) enum Command {
     /// is taken in. A backup that fails is told on standard error and comes again at its next time.
     Run,
     /// List the points of this machine's sources
+    ///
+    /// Oldest first. The columns are the source, the id of the point, the sequence number of its last operation, its
+    /// files, their bytes, and how many entries could not be read. The token must have been made with --allow-restore.
     Points {
         /// Only those of this source
         name: Option<String>,
@@ -95,6 +101,9 @@ pub(crate) enum Command {
         json: bool,
     },
     /// List a directory of a point
+    ///
+    /// The columns are those of `ls -l`: kind and mode, owner, group, size, time, name. A path that is no directory is
+    /// listed itself. The token must have been made with --allow-restore.
     Ls {
         /// `NAME@WHEN[:PATH]`, or `MACHINE/NAME@WHEN[:PATH]` with a grant for that machine
         #[arg(value_parser = terminal::place())]
@@ -104,6 +113,12 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Restore a point below a directory
+    ///
+    /// The tree of the point is made in DIR, with the paths that it had: /etc/hosts of the machine becomes DIR/etc/hosts.
+    /// Every byte is checked against its name. Nothing that exists is touched without --overwrite; with it, only what
+    /// differs is written. A restore that was broken off goes on where it was when it is asked for again. The token
+    /// must have been made with --allow-restore.
+    #[command(after_help = EXIT_CODES)]
     Restore {
         /// `NAME@WHEN[:PATH]`, or `MACHINE/NAME@WHEN[:PATH]` with a grant for that machine
         #[arg(value_parser = terminal::place())]

@@ -9,9 +9,9 @@ use terminal::{EXIT_CODES, RestoreArgs};
 
 /// What to do first, for the help of the program.
 const FIRST_STEPS: &str = "First steps:
-  keepfast serve --data /srv/keepfast --listen 0.0.0.0:7443    on the appliance; write the recovery key down
+  keepfast serve --data /srv/keepfast --listen 0.0.0.0:7443    note the recovery key
   keepfast token create laptop --allow-restore                 prints a token, good for 15 minutes
-  keepfast-agent join TOKEN                                    on the machine to protect
+  keepfast-agent join TOKEN                                    on the machine itself
   keepfast-agent source add home /home
   keepfast-agent backup home
   keepfast points                                              on the appliance again
@@ -32,7 +32,7 @@ Exit codes:
 /// Examples of restores.
 const RESTORES: &str = "Examples:
   keepfast restore web1/etc --to /tmp/etc                             the newest point
-  keepfast restore web1/etc@2h-ago:/etc/nginx --to /tmp/nginx         one directory, as it was two hours ago
+  keepfast restore web1/etc@2h-ago:/etc/nginx --to /tmp/nginx         one directory
   keepfast restore web1/etc --path /etc/hosts --path /etc/ssh --to /tmp/some
   keepfast restore web1/etc@2026-11-20T10-32-11Z --to / --overwrite   in place";
 
@@ -95,9 +95,15 @@ pub(crate) enum Command {
         announce: Vec<String>,
     },
     /// Make the tokens with which agents join
+    ///
+    /// A token carries where the appliance is, how to know it, and a secret. Whoever has it can join as the machine it
+    /// was made for, so it is given to that machine and nobody else.
     #[command(subcommand)]
     Token(TokenCommand),
     /// List or shut out machines
+    ///
+    /// The columns are the machine, whether its agent may connect, whose points it may read, and when it joined. An agent
+    /// that was shut out joins again with a new token; its points stay.
     Machines {
         #[command(flatten)]
         listing: Listing,
@@ -106,6 +112,8 @@ pub(crate) enum Command {
         revoke: Option<String>,
     },
     /// List sources
+    ///
+    /// The columns are the machine, the source, how many points it has, and the newest of them.
     Sources(Listing),
     /// List recovery points
     ///
@@ -119,6 +127,9 @@ pub(crate) enum Command {
         source: Option<String>,
     },
     /// List a directory of a point
+    ///
+    /// The columns are those of `ls -l`: kind and mode, owner, group, size, time, name. A path that is no directory is
+    /// listed itself.
     #[command(after_long_help = PLACES)]
     Ls {
         /// `MACHINE/SOURCE@WHEN[:PATH]`
@@ -140,8 +151,8 @@ pub(crate) enum Command {
     },
     /// Show what differs between two points of a source
     ///
-    /// One line for each entry that was added, removed, changed or renamed; it takes as long as there are differences
-    /// and directories, not as there are bytes.
+    /// One line for each entry that was added, removed, changed or renamed, with the path that it had before if that was
+    /// another. It takes as long as there are differences and directories, not as there are bytes.
     #[command(after_long_help = PLACES)]
     Diff {
         /// MACHINE/SOURCE@A
@@ -197,6 +208,9 @@ pub(crate) enum Command {
 #[derive(Subcommand)]
 pub(crate) enum TokenCommand {
     /// Make a token for a machine; it can be used once, within 15 minutes
+    ///
+    /// The token alone is printed to standard output. A machine that has an agent gets another one: the old agent is shut
+    /// out when the new one joins.
     Create {
         /// Name of the machine; made if it is new
         machine: String,
@@ -217,8 +231,14 @@ pub(crate) enum TokenCommand {
 #[derive(Subcommand)]
 pub(crate) enum PoolCommand {
     /// Show the pool in figures
+    ///
+    /// How much is stored and in how many pieces, how many points of how many sources it holds, and what was found
+    /// damaged when the pool was opened.
     Status(Listing),
     /// Read and check everything, or one point
+    ///
+    /// Reads every chunk and page that a point needs, opens it, and compares it with its name. What is damaged is listed
+    /// with the points that need it, and makes the exit code 1. The appliance goes on working meanwhile.
     Verify {
         /// Only this point, MACHINE/SOURCE@WHEN
         #[arg(value_parser = terminal::place())]
@@ -227,5 +247,8 @@ pub(crate) enum PoolCommand {
         listing: Listing,
     },
     /// Throw the catalog away and make it anew from the segments; the appliance must not run
+    ///
+    /// The catalog is an index: all that counts is in the segments. A damaged catalog is noticed and made anew by itself;
+    /// this is for doubts.
     RebuildCatalog(Data),
 }

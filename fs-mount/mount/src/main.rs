@@ -13,8 +13,9 @@ use terminal::{Done, EXIT_CODES};
 const FOLDERS: &str = "What is seen:
   MACHINE/SOURCE/points/2026-11-20T10-32-11Z/...  every point
   MACHINE/SOURCE/latest                           a link to the newest of them
-  MACHINE/SOURCE/at/WHEN                          a link to the newest that was there then; any WHEN can be looked up:
-                                                  2026-11-20T10:32:11.5Z, 5m-ago, 2h-ago, 3d-ago, seq:1485
+  MACHINE/SOURCE/at/WHEN                          a link to the newest that was there then;
+                                                  any WHEN can be looked up:
+                                                  2026-11-20T10:32:11.5Z, 5m-ago, 3d-ago, seq:1485
 
 Examples:
   keepfast-mount --connect backup.lan:7443 /mnt

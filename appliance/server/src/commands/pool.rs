@@ -1,11 +1,12 @@
 //! `keepfast pool status|verify|rebuild-catalog`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::bail;
 use model::Place;
-use serde_json::json;
+use serde_json::{Value, json};
 use terminal::Done;
+use wire::message::PoolStatus;
 use wire::{Reply, Request};
 
 use crate::access::Access;
@@ -25,7 +26,22 @@ fn status(listing: &Listing) -> anyhow::Result<Done> {
     let Reply::Status { status } = access.ask(Request::Status)? else {
         bail!("the appliance answered something else")
     };
-    let row = json!({
+    let row = row(&status);
+    let mut out = std::io::stdout().lock();
+    if listing.json {
+        writeln!(out, "{row:#}")?;
+    } else if out.is_terminal() {
+        write!(out, "{}", in_words(&status))?;
+    } else {
+        for (field, value) in row.as_object().into_iter().flatten() {
+            writeln!(out, "{field:16} {value}")?;
+        }
+    }
+    Ok(Done::Whole)
+}
+
+fn row(status: &PoolStatus) -> Value {
+    json!({
         "pool": status.pool,
         "commit": status.commit,
         "machines": status.machines,
@@ -38,16 +54,31 @@ fn status(listing: &Listing) -> anyhow::Result<Done> {
         "capacity_bytes": status.capacity_bytes,
         "available_bytes": status.available_bytes,
         "damage": status.damage,
-    });
-    let mut out = std::io::stdout().lock();
-    if listing.json {
-        writeln!(out, "{row:#}")?;
-    } else {
-        for (field, value) in row.as_object().into_iter().flatten() {
-            writeln!(out, "{field:16} {value}")?;
-        }
+    })
+}
+
+/// The same for people.
+fn in_words(status: &PoolStatus) -> String {
+    let bytes = terminal::Bytes;
+    let mut text = format!(
+        "pool      {}\nholds     {} points of {} sources on {} machines\nstores    {} chunks of together {}\n\
+         occupies  {} in {} segments\ndrive     {}, {} of it free\n",
+        status.pool,
+        status.points,
+        status.sources,
+        status.machines,
+        status.chunks,
+        bytes(status.chunk_bytes),
+        bytes(status.segment_bytes),
+        status.segments,
+        bytes(status.capacity_bytes),
+        bytes(status.available_bytes),
+    );
+    match status.damage.as_slice() {
+        [] => text.push_str("damage    none was met; `keepfast pool verify` reads everything\n"),
+        damage => damage.iter().for_each(|damage| text.push_str(&format!("damaged   {damage}\n"))),
     }
-    Ok(Done::Whole)
+    text
 }
 
 fn verify(place: Option<&Place>, listing: &Listing) -> anyhow::Result<Done> {

@@ -1,6 +1,6 @@
 //! `keepfast token create`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::bail;
 use model::record::{Label, RestoreGrant};
@@ -32,6 +32,10 @@ pub(crate) fn run(command: TokenCommand) -> anyhow::Result<Done> {
         writeln!(out, "{row}")?;
     } else {
         writeln!(out, "{text}")?;
+        let mut hints = std::io::stderr();
+        if hints.is_terminal() {
+            writeln!(hints, "on the machine, once and within 15 minutes: keepfast-agent join TOKEN")?;
+        }
     }
     Ok(Done::Whole)
 }
