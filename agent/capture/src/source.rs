@@ -11,6 +11,7 @@ use model::path::split_path;
 use model::record::Label;
 
 use crate::BackupError;
+use crate::filter::Filter;
 
 /// One source: what to protect and what to leave out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,14 @@ pub struct SourceConfig {
     pub images: Vec<String>,
     /// Directories whose content is left out whatever they are reached by: the agent's own.
     pub skipped: Vec<PathBuf>,
+}
+
+impl SourceConfig {
+    /// Whether a backup would take these paths and patterns.
+    pub fn check(&self) -> Result<(), BackupError> {
+        Selection::new(&self.paths)?;
+        Filter::new(self).map(drop)
+    }
 }
 
 /// How much a backup may use.
@@ -123,5 +132,21 @@ mod tests {
         assert!(matches!(select(&["usr"]), Err(BackupError::RelativePath { .. })));
         assert!(matches!(select(&["/usr/../etc"]), Err(BackupError::Path { .. })));
         assert!(matches!(select(&[]), Err(BackupError::NothingToRead { .. })));
+    }
+    #[test]
+    fn what_a_backup_would_refuse_is_refused_before() {
+        let mut config = SourceConfig {
+            label: Label::new("files").unwrap(),
+            paths: vec!["/etc".into()],
+            excludes: vec!["*.tmp".into()],
+            one_filesystem: false,
+            images: Vec::new(),
+            skipped: Vec::new(),
+        };
+        config.check().unwrap();
+        config.images = vec!["[".into()];
+        assert!(matches!(config.check(), Err(BackupError::Pattern { .. })));
+        (config.images, config.paths) = (Vec::new(), vec!["/etc/..".into()]);
+        assert!(config.check().is_err());
     }
 }

@@ -37,6 +37,7 @@ pub(crate) fn run(data: &Path, command: SourceCommand) -> anyhow::Result<Done> {
             let every_minutes = every;
             let source =
                 Source { name, paths, excludes: exclude, images: image, one_filesystem, every_minutes, cron };
+            source.scan(data)?.check()?;
             config.sources.push(source);
             config.store(data)?;
         }
