@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use model::archive::{Archive, ArchiveError};
-use model::record::{AgentKey, Label, Machine, RestoreGrant};
+use model::record::{Label, Machine, RestoreGrant, Source};
 use model::{ErrorKind, MachineId};
-use pool::record::Record;
-use pool::{PoolArchive, PoolError, Scope};
+use pool::{Pool, PoolArchive, PoolError, Scope};
 use wire::{Peer, Reply, Request};
 
 use crate::backup::Session;
@@ -17,6 +16,8 @@ use crate::{operator, tokens};
 
 /// The setting that holds where agents find the appliance.
 const ADDRESSES: &str = "addresses";
+/// Sources of one machine: a source cannot be taken away, so an agent must not be able to make them without end.
+const SOURCES_MAX: usize = 1000;
 
 /// The appliance.
 pub(crate) struct Appliance {
@@ -114,7 +115,7 @@ impl Service for Appliance {
         continuity: Option<&[u8]>,
     ) -> Result<(Begun, Box<dyn Backup>), ArchiveError> {
         let label = source.clone();
-        let source = self.storage.change(move |pool| pool.add_source(machine, &label))?;
+        let source = self.storage.change(move |pool| source_of(pool, machine, &label))?;
         let (begun, session) = Session::begin(Arc::clone(&self.storage), source, continuity)?;
         Ok((begun, Box::new(session)))
     }
@@ -137,13 +138,14 @@ impl Service for Appliance {
     }
 }
 
-/// Shuts the agent of a machine out.
-pub(crate) fn revoke(pool: &mut pool::Pool, label: &Label) -> Result<(), PoolError> {
-    let found = pool.shared().registry(|registry| registry.machine(label).cloned());
-    let mut machine = found.ok_or_else(|| PoolError::Missing(format!("machine {label}")))?;
-    let Some(agent) = machine.agent.take() else {
-        return Err(PoolError::Refused(format!("no agent has joined for machine {label}")));
-    };
-    machine.agent = Some(AgentKey { revoked: true, ..agent });
-    pool.commit(vec![Record::Machine(machine)])
+/// A source of a machine; made if there is none, unless the machine has very many.
+fn source_of(pool: &mut Pool, machine: MachineId, label: &Label) -> Result<Source, PoolError> {
+    let (known, count) = pool.shared().registry(|registry| {
+        let all = registry.sources.values().filter(|source| source.machine == machine);
+        (registry.source(machine, label).is_some(), all.count())
+    });
+    if !known && count >= SOURCES_MAX {
+        return Err(PoolError::Refused(format!("this machine has {count} sources; no more can be added")));
+    }
+    pool.add_source(machine, label)
 }

@@ -1,6 +1,7 @@
 //! The program `keepfast`: the appliance, and the commands of its operator.
 
 mod access;
+mod addresses;
 mod appliance;
 mod backup;
 mod cli;

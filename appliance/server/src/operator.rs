@@ -4,7 +4,8 @@ use model::archive::ArchiveError;
 use wire::message::{PoolStatus, VerifyReport};
 use wire::{Reply, Request};
 
-use crate::appliance::{Appliance, refused, revoke};
+use crate::addresses;
+use crate::appliance::{Appliance, refused};
 use crate::tokens::{self, Wanted};
 
 /// Does what the operator asks for.
@@ -13,7 +14,7 @@ pub(crate) fn answer(appliance: &Appliance, request: Request) -> Result<Reply, A
         Request::CreateToken { machine, restore, own_domain, address } => {
             let addresses = match address {
                 Some(address) => vec![address],
-                None => appliance.addresses()?,
+                None => addresses::reachable(&appliance.addresses()?, &addresses::own()),
             };
             if addresses.is_empty() {
                 return Err(refused(
@@ -26,7 +27,7 @@ pub(crate) fn answer(appliance: &Appliance, request: Request) -> Result<Reply, A
             Ok(Reply::Token { text, expires })
         }
         Request::Revoke { machine } => {
-            appliance.storage().change(move |pool| revoke(pool, &machine))?;
+            appliance.storage().change(move |pool| tokens::revoke(pool, &machine))?;
             Ok(Reply::Done)
         }
         Request::Status => {

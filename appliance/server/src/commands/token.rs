@@ -5,9 +5,10 @@ use std::io::{IsTerminal, Write};
 use anyhow::bail;
 use model::record::{Label, RestoreGrant};
 use terminal::Done;
-use wire::{Reply, Request};
+use wire::{Reply, Request, Token};
 
 use crate::access::Access;
+use crate::addresses::is_only_here;
 use crate::cli::TokenCommand;
 
 pub(crate) fn run(command: TokenCommand) -> anyhow::Result<Done> {
@@ -26,13 +27,22 @@ pub(crate) fn run(command: TokenCommand) -> anyhow::Result<Done> {
     let Reply::Token { text, expires } = access.ask(request)? else {
         bail!("the appliance answered something else")
     };
+    let token = Token::parse(&text)?;
+    let mut hints = std::io::stderr();
+    if token.addresses.iter().all(|address| is_only_here(address)) {
+        let addresses = token.addresses.join(", ");
+        writeln!(
+            hints,
+            "The token leads to {addresses}, which only this machine can reach. For other machines, start the appliance \
+             with --listen 0.0.0.0:7443, or say --address HOST:PORT."
+        )?;
+    }
     let mut out = std::io::stdout().lock();
     if listing.json {
         let row = serde_json::json!({ "token": text, "expires": expires.to_string() });
         writeln!(out, "{row}")?;
     } else {
         writeln!(out, "{text}")?;
-        let mut hints = std::io::stderr();
         if hints.is_terminal() {
             writeln!(hints, "on the machine, once and within 15 minutes: keepfast-agent join TOKEN")?;
         }

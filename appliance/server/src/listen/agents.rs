@@ -1,5 +1,7 @@
-//! The agents that are connected, so that one that is revoked is put out within seconds.
+//! The agents that are connected: one that is revoked is put out within seconds, and no machine takes the place of
+//! the others.
 
+use std::collections::hash_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use model::MachineId;
 use tokio::sync::{Notify, watch};
 
 use super::Service;
+use super::limits::{CONNECTIONS_PER_MACHINE, SESSIONS_PER_MACHINE};
 
 #[derive(Debug)]
 struct Connected {
@@ -20,6 +23,8 @@ struct Connected {
 struct Register {
     last: u64,
     connected: HashMap<u64, Connected>,
+    /// How many backups of each machine run.
+    backups: HashMap<MachineId, usize>,
 }
 
 /// The agents that are connected.
@@ -37,21 +42,44 @@ pub(crate) struct Entry {
     shut_out: Arc<Notify>,
 }
 
+/// The place of one backup among those of its machine; free when dropped.
+#[derive(Debug)]
+pub(crate) struct BackupPlace {
+    agents: Arc<Agents>,
+    machine: MachineId,
+}
+
 impl Agents {
     fn lock(&self) -> MutexGuard<'_, Register> {
         // Nothing that is done under the lock panics half-way.
         self.register.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a connection of the agent with this key.
-    pub(crate) fn enter(self: &Arc<Self>, key_hash: [u8; 32], machine: MachineId) -> Entry {
+    /// Enters a connection of the agent with this key; none if its machine has too many.
+    pub(crate) fn enter(self: &Arc<Self>, key_hash: [u8; 32], machine: MachineId) -> Option<Entry> {
         let shut_out = Arc::new(Notify::new());
         let mut register = self.lock();
+        let same = register.connected.values().filter(|one| one.machine == machine).count();
+        if same >= CONNECTIONS_PER_MACHINE {
+            return None;
+        }
         register.last += 1;
         let number = register.last;
         register.connected.insert(number, Connected { key_hash, machine, shut_out: Arc::clone(&shut_out) });
         drop(register);
-        Entry { agents: Arc::clone(self), number, shut_out }
+        Some(Entry { agents: Arc::clone(self), number, shut_out })
+    }
+
+    /// A place for a backup of a machine; none if it has too many.
+    pub(crate) fn begin_backup(self: &Arc<Self>, machine: MachineId) -> Option<BackupPlace> {
+        let mut register = self.lock();
+        let running = register.backups.entry(machine).or_default();
+        if *running >= SESSIONS_PER_MACHINE {
+            return None;
+        }
+        *running += 1;
+        drop(register);
+        Some(BackupPlace { agents: Arc::clone(self), machine })
     }
 
     /// Looks all of them up soon, because one may have been revoked.
@@ -116,6 +144,18 @@ impl Entry {
     /// Returns when the agent has been revoked.
     pub(crate) async fn shut_out(&self) {
         self.shut_out.notified().await;
+    }
+}
+
+impl Drop for BackupPlace {
+    fn drop(&mut self) {
+        let mut register = self.agents.lock();
+        if let MapEntry::Occupied(mut running) = register.backups.entry(self.machine) {
+            *running.get_mut() -= 1;
+            if *running.get() == 0 {
+                running.remove();
+            }
+        }
     }
 }
 

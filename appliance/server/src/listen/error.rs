@@ -90,6 +90,9 @@ pub(crate) enum Ending {
     /// There are too many connections from the peer's address.
     #[error("there are {0} unknown connections from its address already")]
     CrowdedAddress(usize),
+    /// There are too many connections of the peer's machine.
+    #[error("its machine has {0} connections already")]
+    CrowdedMachine(usize),
     /// Another user of the appliance knocks at the operator's door.
     #[error("user {0} may not use the socket")]
     User(u32),
@@ -135,7 +138,9 @@ impl Ending {
             Self::Closed | Self::Lost(_) | Self::Stuck(_) | Self::Handshake(_) | Self::Join(_) => {
                 return None;
             }
-            Self::Stopping | Self::Crowded(_) | Self::CrowdedAddress(_) => ErrorKind::Busy,
+            Self::Stopping | Self::Crowded(_) | Self::CrowdedAddress(_) | Self::CrowdedMachine(_) => {
+                ErrorKind::Busy
+            }
             Self::Lookup(error) => return Some(error.clone()),
             Self::Protocol(error) => error.kind(),
             Self::Internal => ErrorKind::Io,

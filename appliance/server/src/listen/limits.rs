@@ -8,6 +8,10 @@ pub(crate) const HANDSHAKE_LENGTH_MAX: usize = 24 << 10;
 pub(crate) const LOCAL_MAX: usize = 64;
 /// Backups at a time, over all connections: each has a thread.
 pub(crate) const SESSIONS_MAX: usize = 128;
+/// Backups of one machine at a time.
+pub(crate) const SESSIONS_PER_MACHINE: usize = 8;
+/// Connections of one machine at a time.
+pub(crate) const CONNECTIONS_PER_MACHINE: usize = 64;
 /// Questions of one connection that are worked on, or whose answers wait to be sent.
 pub(crate) const READS_PER_PEER: usize = 4;
 /// Requests of operators that are worked on at a time.

@@ -17,8 +17,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use wire::{Conversation, Event, FrameKind, Outgoing, Peer, Receiver, Reply, Request};
 
 use super::admission::Place;
+use super::agents::BackupPlace;
 use super::error::Ending;
-use super::limits::{OUTBOX_MAX, READS_PER_PEER};
+use super::limits::{CONNECTIONS_PER_MACHINE, OUTBOX_MAX, READS_PER_PEER};
 use super::listener::Shared;
 use super::session::{Command, News, Report, Session};
 use super::writer::{Writer, linger};
@@ -56,12 +57,18 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let (mut reader, writer) = tokio::io::split(stream);
-    let mut writer = Writer::new(writer, shared.limits.write);
     let (outbox, mut frames) = mpsc::channel(OUTBOX_MAX);
     let entry = match (&who.machine, who.key_hash) {
-        (Some((machine, _)), Some(key_hash)) => Some(shared.agents.enter(key_hash, machine.id)),
+        (Some((machine, _)), Some(key_hash)) => match shared.agents.enter(key_hash, machine.id) {
+            Some(entry) => Some(entry),
+            None => {
+                let stream = reader.unsplit(writer);
+                return turn_away(stream, Ending::CrowdedMachine(CONNECTIONS_PER_MACHINE), &shared).await;
+            }
+        },
         _ => None,
     };
+    let mut writer = Writer::new(writer, shared.limits.write);
     let shut_out = async {
         match &entry {
             Some(entry) => entry.shut_out().await,
@@ -102,7 +109,7 @@ where
 #[expect(clippy::large_enum_variant, reason = "each is moved once, and an answer is the usual case")]
 enum Done {
     Answer { id: u32, reply: Reply, bulk: Vec<SharedBytes>, permit: Option<OwnedSemaphorePermit> },
-    Begun { id: u32, begun: Result<(Begun, Box<dyn Backup>), ArchiveError>, permit: OwnedSemaphorePermit },
+    Begun { id: u32, begun: Result<(Begun, Box<dyn Backup>), ArchiveError>, permit: Permit },
     Joined { id: u32, joined: Result<Label, ArchiveError> },
 }
 
@@ -113,6 +120,9 @@ fn settle<T>(result: Result<Result<T, ArchiveError>, tokio::task::JoinError>) ->
         Err(ArchiveError { kind: ErrorKind::Io, message: "an internal error of the appliance".into() })
     })
 }
+
+/// What a backup that runs holds: its place among all of them, and among those of its machine.
+type Permit = (OwnedSemaphorePermit, BackupPlace);
 
 struct Talk {
     who: Who,
@@ -294,11 +304,14 @@ impl Talk {
         let Some((machine, _)) = &self.who.machine else { return Err(Ending::Internal) };
         let machine = machine.id;
         let shared = Arc::clone(&self.shared);
-        let Ok(permit) = Arc::clone(&shared.sessions).try_acquire_owned() else {
+        let places =
+            (Arc::clone(&shared.sessions).try_acquire_owned().ok(), shared.agents.begin_backup(machine));
+        let (Some(one_of_all), Some(one_of_machine)) = places else {
             let message = "too many backups are running; try again later".into();
             let error = ArchiveError { kind: ErrorKind::Busy, message };
             return self.answer(id, Reply::Failed { session: None, error }, Vec::new()).await;
         };
+        let permit = (one_of_all, one_of_machine);
         self.work.spawn(async move {
             let _lookup = shared.lookups.acquire().await;
             let service = Arc::clone(&shared.service);
@@ -377,7 +390,7 @@ impl Talk {
         id: u32,
         begun: Begun,
         backup: Box<dyn Backup>,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     ) -> Result<(), Ending> {
         let Begun { sequence, matched, empty } = begun;
         let session = self.conversation.begun(id, sequence).ok_or(Ending::Internal)?;
@@ -414,8 +427,9 @@ impl Talk {
             News::Durable(number) => self.send(0, Reply::Durable { session, number }, Vec::new()).await,
             News::Failed(error) => {
                 self.report(session, &error);
-                // What waits for its thread is still worked off; nothing more is given to it.
+                // What waits for its thread is still worked off; then the thread ends, as nothing more can come.
                 self.conversation.fail(session);
+                self.sessions.remove(&session);
                 self.send(0, Reply::Failed { session: Some(session), error }, Vec::new()).await
             }
             News::Panicked => Err(Ending::Internal),

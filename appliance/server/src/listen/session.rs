@@ -11,7 +11,7 @@ use chunk::Decompressor;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use model::archive::ArchiveError;
 use model::{ErrorKind, Name};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use wire::conversation::IN_FLIGHT_MAX;
 use wire::frame::COST_LEAST;
 use wire::message::{CREDIT_INITIAL, NAMES_MAX, fit_exceptions};
@@ -94,7 +94,7 @@ impl Session {
         number: u64,
         backup: Box<dyn Backup>,
         reports: mpsc::Sender<Report>,
-        permit: OwnedSemaphorePermit,
+        permit: impl Send + 'static,
         span: &tracing::Span,
     ) -> std::io::Result<Self> {
         let (commands, queue) = bounded(QUEUE_MAX);

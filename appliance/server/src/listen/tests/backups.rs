@@ -11,6 +11,7 @@ use model::{ErrorKind, ObjectId, SequenceNumber};
 use wire::{Reply, Request};
 
 use super::played::{KEY, begin, bundle, eventually, finish, noise, open};
+use crate::listen::limits::{CONNECTIONS_PER_MACHINE, SESSIONS_PER_MACHINE};
 
 fn operations(count: u64) -> Vec<Operation> {
     (0..count).map(|size| Operation::Truncate { object: ObjectId(1), size }).collect()
@@ -128,6 +129,42 @@ fn noise_instead_of_a_bundle_or_operations_ends_the_backup() {
     eventually("the failure", || connection.failure(session).is_some());
     let raw = super::operator::Raw::agent(&doors, 2);
     raw.breaks_with_noise();
+}
+
+#[test]
+fn a_backup_that_has_failed_gives_its_place_back() {
+    let doors = open();
+    let connection = doors.connect(1);
+    for number in 0..200 {
+        let session = begin(&connection);
+        connection.send_data(session, 1, noise(number, 100)).unwrap();
+        eventually("the failure", || connection.failure(session).is_some());
+    }
+}
+
+#[test]
+fn one_machine_does_not_take_the_places_of_others() {
+    let doors = open();
+    let agent = doors.agent(1);
+    let connect = || Connection::connect(&agent).unwrap();
+    let connections: Vec<Connection> = (0..SESSIONS_PER_MACHINE.div_ceil(2)).map(|_| connect()).collect();
+    for connection in &connections {
+        (begin(connection), begin(connection));
+    }
+    let source = Label::new("one more").unwrap();
+    let one_more = Request::Begin { source, continuity: None };
+    let error = connect().request(one_more).unwrap_err();
+    assert!(error.kind() == ErrorKind::Busy && error.to_string().contains("too many backups"), "{error}");
+    let other = doors.connect(2);
+    begin(&other);
+
+    let mut waiting: Vec<Connection> =
+        (connections.len()..CONNECTIONS_PER_MACHINE).map(|_| connect()).collect();
+    let error = Connection::connect(&agent).map(drop).unwrap_err();
+    assert!(error.to_string().contains("its machine has 64 connections already"), "{error}");
+    drop(waiting.pop());
+    eventually("a place", || Connection::connect(&agent).is_ok());
+    assert!(other.request(Request::Machines).is_ok());
 }
 
 #[test]
