@@ -1,7 +1,7 @@
 //! What the agent is told: `agent.toml` in its data directory. Keys that are unknown are refused.
 
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -54,6 +54,12 @@ impl Source {
     }
 }
 
+/// Makes a directory that only its owner may look into, if it is not there: names of what is protected stand in it.
+pub(crate) fn make_private(path: &Path) -> anyhow::Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("make {}", path.display()))
+}
+
 impl Config {
     fn path(data: &Path) -> PathBuf {
         data.join("agent.toml")
@@ -77,7 +83,7 @@ impl Config {
 
     /// Writes it whole or not at all.
     pub(crate) fn store(&self, data: &Path) -> anyhow::Result<()> {
-        std::fs::create_dir_all(data).with_context(|| format!("make {}", data.display()))?;
+        make_private(data)?;
         let (path, new) = (Self::path(data), data.join("agent.toml.new"));
         let mut file = std::fs::File::create(&new).with_context(|| format!("make {}", new.display()))?;
         file.write_all(toml::to_string_pretty(self)?.as_bytes())?;

@@ -86,7 +86,6 @@ impl Appliance for Remote {
     }
 
     fn abort(&self, session: u64) {
-        // A broken connection has given the backup up already.
-        let _ = self.ask(Request::Abort { session });
+        self.0.abort(session);
     }
 }

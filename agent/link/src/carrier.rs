@@ -22,6 +22,9 @@ use crate::{Identity, LinkError};
 /// How long it may take to reach one address and to trust it.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long bytes may stay unacknowledged before the kernel gives the connection up.
+const USER_TIMEOUT_MILLISECONDS: u32 = 60_000;
+
 /// A stream of bytes in both directions.
 pub(crate) trait Carrier: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -101,6 +104,7 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepidle(stream, Duration::from_secs(30))?;
     sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15))?;
     sockopt::set_tcp_keepcnt(stream, 4)?;
+    sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT_MILLISECONDS)?;
     Ok(())
 }
 

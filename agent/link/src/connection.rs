@@ -3,12 +3,14 @@
 //! Requests are answered in any order; what is sent without an answer waits for credit. The messages of one backup
 //! are sent by one thread at a time, because their numbers have an order. Everything has a limit: 10 seconds to
 //! connect and to greet, 10 minutes for a request; `Finish`, `Verify` and credit are waited for as long as the
-//! appliance gives a sign of life.
+//! appliance gives a sign of life. Without one for a minute, or when what was asked for takes longer than it may,
+//! the connection is given up: whoever needs it makes a new one.
 //!
 //! The methods block and must not be called from asynchronous code.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,13 +28,13 @@ use wire::{FrameKind, Outgoing, Pin, Reply, Request, operations};
 use crate::carrier::{self, CONNECT_LIMIT, Carrier};
 use crate::events::LinkEvent;
 use crate::pump::{Opening, Pump};
-use crate::state::{Answer, SILENCE_LIMIT, State};
+use crate::state::{Answer, LOOK_EVERY, State};
 use crate::{Identity, LinkError, Settings};
 
 /// How long an ordinary request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(600);
-/// How often a request without limit looks whether the appliance is still there.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long an appliance may take to say that a backup is given up.
+const ABORT_LIMIT: Duration = Duration::from_secs(2);
 /// Messages that wait to be written.
 const OUTGOING_MAX: usize = 8;
 
@@ -171,10 +173,44 @@ impl Connection {
         self.answer("a request", &answer, limit)
     }
 
-    fn submit(&self, request: &Request) -> Result<Receiver<Answer>, LinkError> {
+    /// From here on nobody waits for the appliance for longer than two seconds once the flag is up.
+    pub fn stop_with(&self, stop: Arc<AtomicBool>) {
+        self.state.stop_with(stop);
+    }
+
+    /// Gives a backup up; an appliance that does not hear of it learns when the connection ends.
+    pub fn abort(&self, session: u64) {
+        let told = || {
+            let (frame, answer) = self.frame(&Request::Abort { session })?;
+            match self.outgoing.try_send(frame) {
+                Ok(()) => self.answer("giving a backup up", &answer, Some(ABORT_LIMIT)).map(drop),
+                Err(_) => Err(self.state.lost()),
+            }
+        };
+        if let Err(error) = told() {
+            tracing::debug!(%error, "a backup was given up without a word");
+        }
+    }
+
+    /// A request with its number, and where its answer will be.
+    fn frame(&self, request: &Request) -> Result<(Outgoing, Receiver<Answer>), LinkError> {
         let mut frame = Outgoing::new(FrameKind::Request, 0, request, Vec::new())?;
-        let (id, answer) = self.state.ask()?;
+        let (id, answer) = self.state.ask().map_err(|error| self.give_up(error))?;
         frame.set_id(id);
+        Ok((frame, answer))
+    }
+
+    /// Ends the connection after it kept somebody waiting for too long.
+    fn give_up(&self, error: LinkError) -> LinkError {
+        if matches!(error, LinkError::Timeout { .. } | LinkError::Broken { .. }) {
+            self.state.break_off(&error.to_string());
+            self.closing.send_replace(true);
+        }
+        error
+    }
+
+    fn submit(&self, request: &Request) -> Result<Receiver<Answer>, LinkError> {
+        let (frame, answer) = self.frame(request)?;
         self.write(frame)?;
         Ok(answer)
     }
@@ -183,7 +219,7 @@ impl Connection {
         self.outgoing.blocking_send(frame).map_err(|_| self.state.lost())
     }
 
-    /// Waits for an answer; without a limit, as long as the appliance gives a sign of life.
+    /// Waits for an answer, no longer than the limit, and only as long as the appliance gives a sign of life.
     fn answer(
         &self,
         what: &str,
@@ -193,15 +229,14 @@ impl Connection {
         let began = Instant::now();
         let found = loop {
             let left = limit.map_or(LOOK_EVERY, |limit| limit.saturating_sub(began.elapsed()));
-            match answer.recv_timeout(left) {
+            match answer.recv_timeout(left.min(LOOK_EVERY)) {
                 Ok(found) => break found,
                 Err(RecvTimeoutError::Disconnected) => return Err(self.state.lost()),
                 Err(RecvTimeoutError::Timeout) => {
-                    let silence = self.state.silence().min(began.elapsed());
-                    let expired = limit.or_else(|| (silence > SILENCE_LIMIT).then_some(SILENCE_LIMIT));
-                    if let Some(limit) = expired {
-                        return Err(LinkError::Timeout { what: what.to_owned(), limit });
+                    if let Some(limit) = limit.filter(|limit| began.elapsed() >= *limit) {
+                        return Err(self.give_up(LinkError::Timeout { what: what.to_owned(), limit }));
                     }
+                    self.state.patience(what, began).map_err(|error| self.give_up(error))?;
                 }
             }
         };
@@ -249,7 +284,7 @@ impl Connection {
 
     fn send(&self, session: u64, request: &Request, bulk: Vec<SharedBytes>) -> Result<(), LinkError> {
         let frame = Outgoing::new(FrameKind::Request, 0, request, bulk)?;
-        self.state.spend(session, frame.cost())?;
+        self.state.spend(session, frame.cost()).map_err(|error| self.give_up(error))?;
         self.write(frame)
     }
 

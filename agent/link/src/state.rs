@@ -1,8 +1,8 @@
 //! What the threads that use a connection and the one that moves its bytes share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::archive::ArchiveError;
@@ -12,9 +12,11 @@ use crate::LinkError;
 use crate::events::{Events, LinkEvent};
 
 /// How often waiting threads look whether the appliance is still there.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long the appliance may be silent while something is awaited of it.
-pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long the appliance may be silent while something is awaited of it; it gives a sign of life every 15 seconds.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+/// How long work goes on that waits for the appliance when it was asked to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// An answer with the bytes behind it.
 pub(crate) type Answer = (Reply, Vec<u8>);
@@ -34,12 +36,24 @@ pub(crate) struct State {
     changed: Condvar,
     started: Instant,
     heard_after: AtomicU64,
+    stop: OnceLock<Arc<AtomicBool>>,
 }
 
 impl State {
     pub(crate) fn new() -> Self {
-        let started = Instant::now();
-        Self { inner: Mutex::default(), changed: Condvar::new(), started, heard_after: AtomicU64::new(0) }
+        Self {
+            inner: Mutex::default(),
+            changed: Condvar::new(),
+            started: Instant::now(),
+            heard_after: AtomicU64::new(0),
+            stop: OnceLock::new(),
+        }
+    }
+
+    /// From here on nobody waits for long once the flag is up.
+    pub(crate) fn stop_with(&self, stop: Arc<AtomicBool>) {
+        // A second flag for the same connection would be a program error, and the first one still works.
+        let _ = self.stop.set(stop);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -81,12 +95,23 @@ impl State {
             if let Some(found) = check(&mut inner) {
                 return found;
             }
-            if self.silence().min(began.elapsed()) > SILENCE_LIMIT {
-                return Err(LinkError::Timeout { what: format!("waiting for {what}"), limit: SILENCE_LIMIT });
-            }
+            self.patience(what, began)?;
             let waited = self.changed.wait_timeout(inner, LOOK_EVERY);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Whether what began to wait then may go on: the appliance was heard lately, and nobody wants to stop.
+    pub(crate) fn patience(&self, what: &str, began: Instant) -> Result<(), LinkError> {
+        let waited = began.elapsed();
+        if self.silence().min(waited) > SILENCE_LIMIT {
+            return Err(LinkError::Timeout { what: format!("waiting for {what}"), limit: SILENCE_LIMIT });
+        }
+        let is_asked_to_stop = self.stop.get().is_some_and(|stop| stop.load(Ordering::Relaxed));
+        if is_asked_to_stop && waited > STOP_LIMIT {
+            return Err(LinkError::Broken { cause: format!("stopped while waiting for {what}") });
+        }
+        Ok(())
     }
 
     /// The next event, waiting for it no longer than `limit`.

@@ -51,6 +51,14 @@ pub fn end(program: &str, result: anyhow::Result<Done>) -> ExitCode {
     }
 }
 
+/// What was done, told in the last lines: whoever does not listen to them any more changes nothing about it.
+pub fn told(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let of_io = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
     let of_json = |cause: &serde_json::Error| cause.io_error_kind() == Some(io::ErrorKind::BrokenPipe);
@@ -67,6 +75,12 @@ mod tests {
         assert_eq!(Done::with(0).and(Done::Whole), Done::Whole);
         assert_eq!(Done::with(2).and(Done::Whole), Done::WithExceptions);
         assert_eq!(Done::Whole.and(Done::with(1)), Done::WithExceptions);
+    }
+
+    #[test]
+    fn who_stops_listening_to_a_report_changes_nothing() {
+        assert!(told(Err(io::ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(told(Err(io::ErrorKind::StorageFull.into())).is_err());
     }
 
     #[test]

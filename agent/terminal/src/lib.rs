@@ -14,7 +14,7 @@ mod signals;
 /// Bytes as people write them: `19.70 MiB`.
 pub use indicatif::HumanBytes as Bytes;
 
-pub use ending::{Done, EXIT_CODES, end};
+pub use ending::{Done, EXIT_CODES, end, told};
 pub use listing::{Column, ENTRY_COLUMNS, POINT_COLUMNS, entry_rows, point_row, print};
 pub use logging::begin_log;
 pub use parsing::place;

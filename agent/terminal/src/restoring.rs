@@ -14,7 +14,7 @@ use model::{EntryName, Escaped};
 use restore::{Naming, Outcome, Overwrite, Progress, Request};
 use serde_json::json;
 
-use crate::{Done, stop_flag};
+use crate::{Done, stop_flag, told};
 
 /// Bytes of content held at a time.
 const MEMORY_BYTES: usize = 64 << 20;
@@ -72,7 +72,7 @@ pub fn restore(
     let outcome = restore::restore(&request, &teller, &*stop_flag()?);
     teller.bar.finish_and_clear();
     let outcome = outcome?;
-    report(args.json, &outcome)?;
+    told(report(args.json, &outcome))?;
     Ok(Done::with(outcome.problems_count))
 }
 

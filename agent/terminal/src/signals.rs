@@ -1,11 +1,20 @@
-//! Interrupts: the first one asks what runs to stop where it can go on later.
+//! Interrupts: the first one asks what runs to stop where it can go on later, the second one ends it there and then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A flag that SIGINT or SIGTERM sets.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "who asks twice does not want to wait for what `main` waits for"
+)]
+fn end_at_once() -> ! {
+    std::process::exit(1);
+}
+
+/// A flag that the first SIGINT or SIGTERM sets; the second one ends the process with exit code 1. Whatever runs can
+/// be ended at any moment: a backup and a restore go on where they were.
 pub fn stop_flag() -> std::io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -15,13 +24,18 @@ pub fn stop_flag() -> std::io::Result<Arc<AtomicBool>> {
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
     };
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
+        let mut wait = || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            });
+        };
+        wait();
         flag.store(true, Ordering::Relaxed);
+        wait();
+        end_at_once();
     })?;
     Ok(stop)
 }

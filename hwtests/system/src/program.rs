@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A program of the project.
 pub fn program(name: &str) -> Result<PathBuf> {
@@ -82,9 +83,22 @@ impl Running {
 
     /// Interrupts it as Ctrl-C does.
     pub fn interrupt(&self) -> Result<()> {
-        let id = i32::try_from(self.id()).ok().and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(id.context("a process has an id")?, rustix::process::Signal::INT)
-            .context("interrupt a process")
+        self.signal(Signal::INT)
+    }
+
+    /// Stops it where it is; [`Self::thaw`] lets it go on.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        kill_process(id.context("a process has an id")?, signal).context("send a signal to a process")
     }
 }
 

@@ -173,6 +173,11 @@ impl Site {
         self.server.take().map_or(Ok(()), |mut server| server.kill().map(drop))
     }
 
+    /// The appliance, which runs.
+    pub fn server(&self) -> Result<&Running> {
+        self.server.as_ref().context("the appliance does not run")
+    }
+
     /// Everything that the appliance has said.
     pub fn log(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&std::fs::read(self.path("appliance.log"))?).into_owned())

@@ -148,3 +148,119 @@ fn a_tree_that_changes_under_the_backup_is_a_point_all_the_same() {
     assert_eq!(restored.difference(&Snapshot::of(&tree).unwrap()), None);
     site.verify().unwrap();
 }
+
+/// Waits until the pool holds so many bytes.
+fn wait_for_pool(site: &Site, bytes: u64) {
+    let begun = Instant::now();
+    let held = || {
+        let segments = fs::read_dir(site.data().join("pool/segments")).unwrap();
+        segments.map(|entry| entry.unwrap().metadata().unwrap().len()).sum::<u64>()
+    };
+    while held() < bytes {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the pool does not grow");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A site with a backup under way, of more than could be sent without an answer.
+fn under_way() -> (Site, Running) {
+    let site = Site::start().unwrap();
+    let tree = site.path("files");
+    fs::create_dir(&tree).unwrap();
+    for number in 0..150 {
+        fs::write(tree.join(number.to_string()), noise(number, 2 << 20)).unwrap();
+    }
+    site.protect(&tree).unwrap();
+    let backup = Running::start(&mut site.agent(&["backup"]).unwrap()).unwrap();
+    wait_for_pool(&site, 8 << 20);
+    (site, backup)
+}
+
+#[test]
+fn a_backup_that_waits_for_a_silent_appliance_stops_when_it_is_asked_to() {
+    let (site, mut backup) = under_way();
+    site.server().unwrap().freeze().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(backup.ended().unwrap(), None);
+    let begun = Instant::now();
+    backup.interrupt().unwrap();
+    assert_eq!(backup.wait().unwrap().code(), Some(1));
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    site.server().unwrap().thaw().unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    assert_eq!(site.points().unwrap().len(), 1);
+}
+
+#[test]
+fn a_second_interrupt_ends_a_backup_at_once() {
+    let (site, mut backup) = under_way();
+    site.server().unwrap().freeze().unwrap();
+    backup.interrupt().unwrap();
+    let begun = Instant::now();
+    // Signals that come together count as one.
+    while backup.ended().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+        std::thread::sleep(Duration::from_millis(50));
+        if backup.ended().unwrap().is_none() {
+            backup.interrupt().unwrap();
+        }
+    }
+    assert_eq!(backup.wait().unwrap().code(), Some(1));
+    site.server().unwrap().thaw().unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+}
+
+#[test]
+fn a_backup_outlasts_an_appliance_that_is_silent_for_more_than_a_minute() {
+    let (site, mut backup) = under_way();
+    site.server().unwrap().freeze().unwrap();
+    std::thread::sleep(Duration::from_secs(65));
+    site.server().unwrap().thaw().unwrap();
+    assert_eq!(backup.wait().unwrap().code(), Some(0));
+    assert_eq!(site.points().unwrap().len(), 1);
+    site.verify().unwrap();
+}
+
+#[test]
+fn who_stops_listening_does_not_turn_a_failure_into_a_success() {
+    let site = Site::start().unwrap();
+    let tree = site.path("files");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("letter"), "x").unwrap();
+    let gone = site.path("gone");
+    fs::create_dir(&gone).unwrap();
+    expect(&mut site.agent(&["source", "add", "first", gone.to_str().unwrap()]).unwrap(), 0).unwrap();
+    expect(&mut site.agent(&["source", "add", "second", tree.to_str().unwrap()]).unwrap(), 0).unwrap();
+    fs::remove_dir(&gone).unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 1).unwrap();
+    // The other end of the pipe is closed before the first line.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut backup = site.agent(&["backup"]).unwrap();
+    let mut backup = Running::start_as_it_is(backup.stdout(writer)).unwrap();
+    assert_eq!(backup.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn what_protects_nothing_or_never_runs_is_refused_when_it_is_added() {
+    let site = Site::start().unwrap();
+    let tree = site.path("files");
+    fs::create_dir(&tree).unwrap();
+    let link = site.path("link");
+    std::os::unix::fs::symlink(&tree, &link).unwrap();
+    let path = tree.to_str().unwrap();
+    for (arguments, words) in [
+        (&[link.to_str().unwrap()][..], path),
+        (&[path, "--exclude", "[z"], "[z"),
+        (&[path, "--cron", "0 0 30 2 *"], "never comes"),
+        (&[path, "--every", "0"], "one minute"),
+    ] {
+        let (_, said) =
+            said(&mut site.agent(&[&["source", "add", "x"], arguments].concat()).unwrap(), 1).unwrap();
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    let listed = expect(&mut site.agent(&["source", "list", "--json"]).unwrap(), 0).unwrap();
+    assert_eq!(listed.trim(), "[]");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&site.path("agent")), 0o700);
+}

@@ -1,25 +1,29 @@
 //! `keepfast-agent backup`: one backup after the other, each tried again when the connection breaks.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use capture::{Cache, Limits, Outcome};
 use link::Connection;
 use rustix::fs::{FlockOperation, flock};
-use terminal::{Done, stop_flag};
+use terminal::{Done, stop_flag, told};
 
-use crate::config::{Config, Source};
+use crate::config::{Config, Source, make_private};
 use crate::progress::{Format, Teller};
 use crate::remote::Remote;
 
 /// How long to wait before each further try after a broken connection.
 const WAITS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10), Duration::from_secs(30)];
+
+/// How often who waits looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(data: &Path, names: &[String], format: Format) -> anyhow::Result<Done> {
     let sources = Config::load(data)?.choose(names)?;
@@ -76,7 +80,7 @@ pub(crate) fn backup(
         match try_once(data, source, &teller, stop) {
             Ok(outcome) => break outcome,
             Err(Trouble::Broken(error)) if !stop.load(Ordering::Relaxed) => match waits.next() {
-                Some(wait) => std::thread::sleep(*wait),
+                Some(wait) => pause(*wait, stop),
                 None => {
                     teller.end();
                     return Err(error)
@@ -90,8 +94,16 @@ pub(crate) fn backup(
         }
     };
     teller.end();
-    report(source, &outcome, &teller)?;
+    told(report(source, &outcome, &teller))?;
     Ok(Done::with(outcome.exceptions_count))
+}
+
+/// Waits, but not for who wants to stop.
+fn pause(wait: Duration, stop: &AtomicBool) {
+    let began = Instant::now();
+    while began.elapsed() < wait && !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(wait.saturating_sub(began.elapsed()).min(LOOK));
+    }
 }
 
 /// Why a try did not end in a point.
@@ -102,19 +114,25 @@ enum Trouble {
     Other(anyhow::Error),
 }
 
-fn try_once(data: &Path, source: &Source, teller: &Teller, stop: &AtomicBool) -> Result<Outcome, Trouble> {
+fn try_once(
+    data: &Path,
+    source: &Source,
+    teller: &Teller,
+    stop: &Arc<AtomicBool>,
+) -> Result<Outcome, Trouble> {
     let connection = Connection::connect(data).map_err(|error| match error.kind() {
         model::ErrorKind::Io | model::ErrorKind::Busy => Trouble::Broken(error.into()),
         _ => Trouble::Other(error.into()),
     })?;
     let connection = Arc::new(connection);
+    connection.stop_with(Arc::clone(stop));
     let welcome = connection.welcome();
     let (Some(_), Some(naming)) = (&welcome.machine, &welcome.naming_key) else {
         let cause = "the appliance does not know this agent; join it with a new token";
         return Err(Trouble::Other(anyhow::anyhow!(cause)));
     };
     let config = source.scan(data).map_err(Trouble::Other)?;
-    let cache = Cache::new(&data.join("cache"));
+    let cache = Cache::new(&private_cache(data).map_err(Trouble::Other)?);
     let remote = Remote(Arc::clone(&connection));
     let outcome = capture::backup(&config, &cache, &remote, naming, &Limits::default(), teller, stop);
     outcome.map_err(|error| {
@@ -122,7 +140,16 @@ fn try_once(data: &Path, source: &Source, teller: &Teller, stop: &AtomicBool) ->
     })
 }
 
-fn report(source: &Source, outcome: &Outcome, teller: &Teller) -> anyhow::Result<()> {
+/// Where the cache is: names of all that is protected, for nobody else to see.
+fn private_cache(data: &Path) -> anyhow::Result<PathBuf> {
+    let path = data.join("cache");
+    make_private(&path)?;
+    let closed = fs::set_permissions(&path, fs::Permissions::from_mode(0o700));
+    closed.with_context(|| format!("close {} to others", path.display()))?;
+    Ok(path)
+}
+
+fn report(source: &Source, outcome: &Outcome, teller: &Teller) -> io::Result<()> {
     let (point, totals) = (&outcome.point, &outcome.totals);
     if teller.is_json() {
         teller.say(&serde_json::json!({
@@ -148,6 +175,5 @@ fn report(source: &Source, outcome: &Outcome, teller: &Teller) -> anyhow::Result
         totals.files_read,
         totals.bytes_sent,
         outcome.exceptions_count
-    )?;
-    Ok(())
+    )
 }

@@ -21,6 +21,7 @@ use terminal::Done;
 use wire::Token;
 
 use crate::cli::{Cli, Command};
+use crate::config::make_private;
 use crate::progress::Format;
 
 /// Does a command.
@@ -49,7 +50,7 @@ const fn format(json: bool, plain: bool) -> Format {
 }
 
 fn join(data: &Path, token: &str, connect: Option<&str>) -> anyhow::Result<Done> {
-    std::fs::create_dir_all(data).with_context(|| format!("make {}", data.display()))?;
+    make_private(data)?;
     let joined = link::join(data, &Token::parse(token)?, connect)?;
     writeln!(std::io::stdout(), "this machine is {} on the appliance at {}", joined.machine, joined.address)?;
     Ok(Done::Whole)

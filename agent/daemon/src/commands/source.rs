@@ -28,9 +28,7 @@ pub(crate) fn run(data: &Path, command: SourceCommand) -> anyhow::Result<Done> {
             if let Some(missing) = paths.iter().find(|path| path.symlink_metadata().is_err()) {
                 bail!("{} does not exist or cannot be reached", missing.display());
             }
-            if let Some(pattern) = &cron {
-                schedule::parse_cron(pattern)?;
-            }
+            paths.iter().try_for_each(|path| refuse_link(path))?;
             if every == Some(0) {
                 bail!("--every needs at least one minute");
             }
@@ -38,6 +36,7 @@ pub(crate) fn run(data: &Path, command: SourceCommand) -> anyhow::Result<Done> {
             let source =
                 Source { name, paths, excludes: exclude, images: image, one_filesystem, every_minutes, cron };
             source.scan(data)?.check()?;
+            schedule::next(&source, &jiff::Zoned::now())?;
             config.sources.push(source);
             config.store(data)?;
         }
@@ -53,6 +52,20 @@ pub(crate) fn run(data: &Path, command: SourceCommand) -> anyhow::Result<Done> {
         }
     }
     Ok(Done::Whole)
+}
+
+/// Links are kept as links, so a link to a directory protects nothing of what is in it.
+fn refuse_link(path: &Path) -> anyhow::Result<()> {
+    let is_link = path.symlink_metadata().is_ok_and(|data| data.is_symlink());
+    if is_link && path.is_dir() {
+        let target = path.canonicalize().with_context(|| format!("follow {}", path.display()))?;
+        bail!(
+            "{} is a link, which is not followed; protect the directory that it leads to: {}",
+            path.display(),
+            target.display()
+        );
+    }
+    Ok(())
 }
 
 fn list(config: &Config, json: bool) -> anyhow::Result<()> {

@@ -149,7 +149,8 @@ fn one_machine_does_not_take_the_places_of_others() {
     let connect = || Connection::connect(&agent).unwrap();
     let connections: Vec<Connection> = (0..SESSIONS_PER_MACHINE.div_ceil(2)).map(|_| connect()).collect();
     for connection in &connections {
-        (begin(connection), begin(connection));
+        begin(connection);
+        begin(connection);
     }
     let source = Label::new("one more").unwrap();
     let one_more = Request::Begin { source, continuity: None };
