@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
-use model::archive::{Archive, PointKey};
+use model::archive::{Archive, ArchiveError, PointKey};
 use model::browse;
-use model::item::{Item, ItemPart};
+use model::item::{Attributes, Inode, Item, ItemPart, ItemRange};
 use model::path::EntryName;
 use model::{Escaped, ObjectId, Place};
 use serde_json::{Value, json};
@@ -34,7 +34,8 @@ pub(crate) fn run(before: &Place, after: &Place, listing: &Listing) -> anyhow::R
     }
     let differences = gather(&*archive, before, after)?;
     let (old, new) = (Paths::of(&*archive, before)?, Paths::of(&*archive, after)?);
-    let rows: Vec<Value> = differences.describe(&old, &new).into_iter().map(row).collect();
+    let is_alike = |old, new| is_alike(&*archive, (before, old), (after, new));
+    let rows: Vec<Value> = differences.describe(&old, &new, is_alike)?.into_iter().map(row).collect();
     terminal::print(listing.json, &["change", "path", "from"].map(Column::of), &rows)?;
     Ok(Done::Whole)
 }
@@ -66,40 +67,84 @@ fn row((path, happened): (Vec<u8>, Happened)) -> Value {
 }
 
 impl Differences {
-    /// By path: what is new under its old name is changed, an object that went from one name to another is renamed.
-    fn describe(&self, old: &Paths, new: &Paths) -> BTreeMap<Vec<u8>, Happened> {
+    /// By path. An object that went from one path to another is renamed. What is at its path as another object is changed,
+    /// unless `is_alike` says of the two that nobody could tell them apart: an agent that has lost its cache numbers
+    /// all objects anew.
+    fn describe<E>(
+        &self,
+        old: &Paths,
+        new: &Paths,
+        is_alike: impl Fn(ObjectId, ObjectId) -> Result<bool, E>,
+    ) -> Result<BTreeMap<Vec<u8>, Happened>, E> {
         let mut rows = BTreeMap::new();
-        let mut gone: BTreeMap<ObjectId, Vec<Vec<u8>>> = BTreeMap::new();
-        for ((directory, name), object) in &self.removed {
-            if !self.added.contains_key(&(*directory, name.clone())) {
-                gone.entry(*object).or_default().push(old.path(*directory, name));
-            }
-        }
-        for (entry, object) in &self.added {
-            let before = self.removed.get(entry);
-            if before == Some(object) {
-                continue;
-            }
-            let happened = match gone.get_mut(object).and_then(Vec::pop) {
-                Some(from) if before.is_none() => Happened::Renamed { from, changed: false },
-                Some(from) => {
-                    rows.insert(from, Happened::Removed);
-                    Happened::Changed
+        let (mut gone, mut come) = (BTreeMap::new(), BTreeMap::new());
+        for (entry, object) in &self.removed {
+            match self.added.get(entry) {
+                Some(after) if after == object => {}
+                Some(after) => {
+                    if !is_alike(*object, *after)? {
+                        rows.insert(new.path(entry.0, &entry.1), Happened::Changed);
+                    }
                 }
-                None if before.is_some() => Happened::Changed,
-                None => Happened::Added,
-            };
-            rows.insert(new.path(entry.0, &entry.1), happened);
+                None => drop(gone.insert(old.path(entry.0, &entry.1), *object)),
+            }
         }
-        rows.extend(gone.into_values().flatten().map(|path| (path, Happened::Removed)));
+        for (entry, object) in self.added.iter().filter(|(entry, _)| !self.removed.contains_key(entry)) {
+            let path = new.path(entry.0, &entry.1);
+            match gone.remove(&path) {
+                Some(before) if before == *object || is_alike(before, *object)? => {}
+                Some(_) => drop(rows.insert(path, Happened::Changed)),
+                None => drop(come.insert(path, *object)),
+            }
+        }
+        let mut names: BTreeMap<ObjectId, Vec<Vec<u8>>> = BTreeMap::new();
+        gone.into_iter().for_each(|(path, object)| names.entry(object).or_default().push(path));
+        for (path, object) in come {
+            let from = names.get_mut(&object).and_then(Vec::pop);
+            let renamed = |from| Happened::Renamed { from, changed: false };
+            rows.insert(path, from.map_or(Happened::Added, renamed));
+        }
+        rows.extend(names.into_values().flatten().map(|path| (path, Happened::Removed)));
         for object in &self.changed {
             let (Some(path), Some(_)) = (new.of_object(*object), old.of_object(*object)) else { continue };
             if let Happened::Renamed { changed, .. } = rows.entry(path).or_insert(Happened::Changed) {
                 *changed = true;
             }
         }
-        rows
+        Ok(rows)
     }
+}
+
+/// An object of a point.
+type Of = (PointKey, ObjectId);
+
+/// Whether two objects are the same to whoever looks at them: kind, attributes and content; not the entries of
+/// directories, and neither how many names they have nor when the number of names changed.
+fn is_alike(archive: &dyn Archive, before: Of, after: Of) -> Result<bool, ArchiveError> {
+    let (old, new) = (browse::inode(archive, before.0, before.1)?, browse::inode(archive, after.0, after.1)?);
+    let changed = old.attributes.changed;
+    let same =
+        Inode { links: old.links, attributes: Attributes { changed, ..new.attributes.clone() }, ..new };
+    if old != same
+        || content(archive, before, ItemRange::xattrs)? != content(archive, after, ItemRange::xattrs)?
+    {
+        return Ok(false);
+    }
+    Ok(content(archive, before, ItemRange::extents)? == content(archive, after, ItemRange::extents)?)
+}
+
+/// The items of an object in a range, without the number of the object.
+fn content(
+    archive: &dyn Archive,
+    (point, object): Of,
+    range: fn(ObjectId) -> ItemRange,
+) -> Result<Vec<(ItemPart, Item)>, ArchiveError> {
+    let mut found = Vec::new();
+    browse::each_item(archive, point, range(object), |key, item| {
+        found.push((key.part, item));
+        Ok::<_, ArchiveError>(())
+    })?;
+    Ok(found)
 }
 
 fn gather(archive: &dyn Archive, before: PointKey, after: PointKey) -> anyhow::Result<Differences> {
@@ -199,7 +244,8 @@ mod tests {
         removed.remove(&(ObjectId::ROOT, name("kept")));
         added.remove(&(ObjectId::ROOT, name("kept")));
         let changed = [ObjectId::ROOT, ObjectId(11), ObjectId(13), ObjectId(17)].into();
-        let rows = Differences { changed, added, removed }.describe(&old, &new);
+        let differences = Differences { changed, added, removed };
+        let rows = differences.describe(&old, &new, |_, _| Ok::<_, ()>(false)).unwrap();
         let renamed = |from: &str, changed| Happened::Renamed { from: from.into(), changed };
         let expected = [
             ("", Happened::Changed),
@@ -214,5 +260,16 @@ mod tests {
         let expected: BTreeMap<Vec<u8>, Happened> =
             expected.into_iter().map(|(path, happened)| (path.as_bytes().to_vec(), happened)).collect();
         assert_eq!(rows, expected);
+    }
+    #[test]
+    fn objects_that_were_numbered_anew_are_compared() {
+        let (removed, old) = entries(&[("kept", 10), ("edited", 11), ("gone", 12)]);
+        let (added, new) = entries(&[("kept", 20), ("edited", 21), ("new", 22)]);
+        let changed = [10, 11, 12, 20, 21, 22].map(ObjectId).into();
+        let is_alike = |old: ObjectId, new: ObjectId| Ok::<_, ()>(old.0 == 10 && new.0 == 20);
+        let rows = Differences { changed, added, removed }.describe(&old, &new, is_alike).unwrap();
+        let expected =
+            [("/edited", Happened::Changed), ("/gone", Happened::Removed), ("/new", Happened::Added)];
+        assert_eq!(rows, expected.into_iter().map(|(path, what)| (path.as_bytes().to_vec(), what)).collect());
     }
 }
