@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use crate::error::{RestoreError, stops_everything};
+use crate::ranges::CopyError;
 
 /// What a failure costs.
 #[derive(Debug)]
@@ -19,6 +20,11 @@ impl Failure {
     /// Somebody else put something there.
     pub(crate) fn appeared() -> Self {
         Self::Path("another entry appeared under its name during the restore".to_owned())
+    }
+
+    /// A file that is there cannot be read, which costs nothing but that file.
+    pub(crate) fn unreadable(error: &std::io::Error) -> Self {
+        Self::Path(format!("the file that is there cannot be read: {error}"))
     }
 
     /// The words for a path, or the error that ends the restore.
@@ -43,6 +49,15 @@ impl From<std::io::Error> for Failure {
             Some(errno) if stops_everything(errno) => Self::Target(error),
             Some(Errno::EXIST) => Self::appeared(),
             _ => Self::Path(error.to_string()),
+        }
+    }
+}
+
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Read(error) => Self::unreadable(&error),
+            CopyError::Write(error) => error.into(),
         }
     }
 }

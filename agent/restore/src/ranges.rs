@@ -11,6 +11,15 @@ use rustix::io::Errno;
 /// Bytes that are read at a time.
 const BUFFER_BYTES: usize = 1 << 18;
 
+/// Which side of a copy failed.
+#[derive(Debug)]
+pub(crate) enum CopyError {
+    /// What is copied from cannot be read, which says nothing of what is written.
+    Read(io::Error),
+    /// What is copied to cannot be written.
+    Write(io::Error),
+}
+
 /// Reads a range into a buffer of its length; false if the file ends before.
 pub(crate) fn read(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
     match file.read_exact_at(buffer, offset) {
@@ -53,39 +62,40 @@ pub(crate) fn is_zero(file: &File, range: Range<u64>) -> io::Result<bool> {
 }
 
 /// Copies a range to the same place of another file, inside the kernel where it can, and without its holes.
-pub(crate) fn copy(from: &File, to: &File, range: Range<u64>) -> io::Result<()> {
+pub(crate) fn copy(from: &File, to: &File, range: Range<u64>) -> Result<(), CopyError> {
     let mut at = range.start;
-    while let Some(data) = next_data(from, at..range.end)? {
+    while let Some(data) = next_data(from, at..range.end).map_err(CopyError::Read)? {
         copy_data(from, to, data.clone())?;
         at = data.end;
     }
     Ok(())
 }
 
-fn copy_data(from: &File, to: &File, range: Range<u64>) -> io::Result<()> {
+fn copy_data(from: &File, to: &File, range: Range<u64>) -> Result<(), CopyError> {
     let (mut read_at, mut write_at) = (range.start, range.start);
     while read_at < range.end {
         let length = usize::try_from(range.end - read_at).unwrap_or(1 << 30).min(1 << 30);
         match copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => return Err(CopyError::Read(io::ErrorKind::UnexpectedEof.into())),
             Ok(_) | Err(Errno::INTR) => {}
-            Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
+            // The last one does not say which of the files it is about.
+            Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::IO) => {
                 return copy_by_hand(from, to, read_at..range.end);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(CopyError::Write(error.into())),
         }
     }
     Ok(())
 }
 
-fn copy_by_hand(from: &File, to: &File, range: Range<u64>) -> io::Result<()> {
+fn copy_by_hand(from: &File, to: &File, range: Range<u64>) -> Result<(), CopyError> {
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut at = range.start;
     while at < range.end {
         let length = usize::try_from(range.end - at).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
         let bytes = buffer.get_mut(..length).unwrap_or_default();
-        from.read_exact_at(bytes, at)?;
-        to.write_all_at(bytes, at)?;
+        from.read_exact_at(bytes, at).map_err(CopyError::Read)?;
+        to.write_all_at(bytes, at).map_err(CopyError::Write)?;
         at += length as u64;
     }
     Ok(())

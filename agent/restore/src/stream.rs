@@ -3,8 +3,12 @@
 //! The file grows under a temporary name and gets its own when it is complete. Where a file is there, nothing is
 //! written as long as nothing differs; from the first difference on a new file takes shape, equal ranges copied from
 //! the old one inside the kernel. Without leave to replace, the old file must be a beginning of the new one.
+//!
+//! What cannot be read of the old file differs, and is written anew from the point: a disk that loses a file is what
+//! restores are for.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
@@ -16,6 +20,7 @@ use rustix::io::Errno;
 use crate::attributes::{self, Now, Surplus};
 use crate::batch::{Action, Fetched, FileHead, Piece, PieceSource};
 use crate::beneath;
+use crate::error::stops_everything;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::ranges;
@@ -49,16 +54,21 @@ struct New {
 }
 
 /// How a range compares with the file that is there.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Match {
     Same,
     /// Equal as far as the file goes.
     Beginning,
     Different,
+    /// The file cannot be read there.
+    Unreadable(io::Error),
 }
 
 impl Stream {
-    pub(crate) fn begin(head: Box<FileHead>, directory: Arc<OwnedFd>) -> Result<Self, Failure> {
+    pub(crate) fn begin(
+        job: &Job<'_>,
+        head: Box<FileHead>,
+        directory: Arc<OwnedFd>,
+    ) -> Result<Self, Failure> {
         let mut stream =
             Self { head, directory, old: None, new: None, position: 0, bytes_written: 0, bytes_unchanged: 0 };
         match stream.head.action {
@@ -70,7 +80,10 @@ impl Stream {
                     stream.old = Some(Old { file: file.into(), stat, length });
                 }
                 Err(Errno::NOENT) => stream.open_new()?,
-                Err(error) => return Err(error.into()),
+                // An input error is of that file alone; what else stops everything would stop the new file too.
+                Err(error) if error != Errno::IO && stops_everything(error) => return Err(error.into()),
+                Err(_) if job.replaces() => stream.open_new()?,
+                Err(error) => return Err(Failure::unreadable(&error.into())),
             },
         }
         Ok(stream)
@@ -109,19 +122,20 @@ impl Stream {
     ) -> Result<(), Failure> {
         let bytes = bytes_of(piece, data)?;
         let end = piece.offset.saturating_add(piece.length);
-        let matched = self.compare(piece, bytes)?;
+        let matched = self.compare(piece, bytes);
         if self.new.is_none() {
-            if matched == Match::Same {
-                self.position = end;
-                self.bytes_unchanged += content_length(piece);
-                return Ok(());
+            match &matched {
+                Match::Same => {
+                    self.position = end;
+                    self.bytes_unchanged += content_length(piece);
+                    return Ok(());
+                }
+                Match::Different if !job.replaces() => return Err(Failure::appeared()),
+                Match::Unreadable(error) if !job.replaces() => return Err(Failure::unreadable(error)),
+                Match::Beginning | Match::Different | Match::Unreadable(_) => self.begin_new()?,
             }
-            if matched == Match::Different && !job.replaces() {
-                return Err(Failure::appeared());
-            }
-            self.begin_new()?;
         }
-        self.write(piece, bytes, matched)?;
+        self.write(piece, bytes, &matched)?;
         self.position = end;
         Ok(())
     }
@@ -135,35 +149,34 @@ impl Stream {
         Ok(())
     }
 
-    fn compare(&self, piece: &Piece, bytes: Option<&[u8]>) -> Result<Match, Failure> {
+    fn compare(&self, piece: &Piece, bytes: Option<&[u8]>) -> Match {
         let (file, length) = match (&self.old, &self.new) {
             (Some(old), _) => (&old.file, old.length),
             (None, Some(New { file, is_continued: true, .. })) => (file, u64::MAX),
-            (None, _) => return Ok(Match::Different),
+            (None, _) => return Match::Different,
         };
         let there = piece.length.min(length.saturating_sub(piece.offset));
         let is_equal = match (&piece.source, bytes) {
-            (PieceSource::Local, _) => true,
-            (PieceSource::Hole, _) => {
-                ranges::is_zero(file, piece.offset..piece.offset.saturating_add(there))?
-            }
+            (PieceSource::Local, _) => Ok(true),
+            (PieceSource::Hole, _) => ranges::is_zero(file, piece.offset..piece.offset.saturating_add(there)),
             (PieceSource::Fetched(_), Some(bytes)) => {
                 let there = usize::try_from(there).unwrap_or(usize::MAX);
-                ranges::equals(file, piece.offset, bytes.get(..there).unwrap_or(bytes))?
+                ranges::equals(file, piece.offset, bytes.get(..there).unwrap_or(bytes))
             }
-            (PieceSource::Fetched(_), None) => false,
+            (PieceSource::Fetched(_), None) => Ok(false),
         };
-        Ok(match is_equal {
-            true if there == piece.length => Match::Same,
-            true => Match::Beginning,
-            false => Match::Different,
-        })
+        match is_equal {
+            Ok(true) if there == piece.length => Match::Same,
+            Ok(true) => Match::Beginning,
+            Ok(false) => Match::Different,
+            Err(error) => Match::Unreadable(error),
+        }
     }
 
-    fn write(&mut self, piece: &Piece, bytes: Option<&[u8]>, matched: Match) -> Result<(), Failure> {
+    fn write(&mut self, piece: &Piece, bytes: Option<&[u8]>, matched: &Match) -> Result<(), Failure> {
         let Some(new) = &self.new else { return Ok(()) };
         let range = piece.offset..piece.offset.saturating_add(piece.length);
-        if matched == Match::Same {
+        if matches!(matched, Match::Same) {
             if let Some(old) = &self.old {
                 ranges::copy(&old.file, &new.file, range)?;
             }
@@ -265,3 +278,6 @@ fn write_zeros(file: &File, range: Range<u64>) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -357,7 +357,7 @@ impl<'r, 'a> Writer<'r, 'a> {
 
     fn begin(&mut self, head: Box<FileHead>) -> Result<(), Failure> {
         let directory = self.directories.open(head.directory)?;
-        self.stream = Some(Stream::begin(head, directory)?);
+        self.stream = Some(Stream::begin(self.job, head, directory)?);
         Ok(())
     }
 
