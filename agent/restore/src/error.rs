@@ -39,6 +39,17 @@ pub enum RestoreError {
         /// The first few, with reasons.
         first: String,
     },
+    /// Entries of the target stand where directories on the way to what is wanted should be; nothing was written.
+    #[error(
+        "{count} entries of the target stand where directories that lead to what is wanted should be, links are not \
+         followed, and nothing was written: {first}; move them away, or restore to another directory"
+    )]
+    Obstacles {
+        /// How many.
+        count: u64,
+        /// The first few, with reasons.
+        first: String,
+    },
     /// A path that was asked for is not in the point; nothing was written.
     #[error("{path} is not in the point")]
     NotInPoint {
@@ -75,7 +86,10 @@ impl RestoreError {
         match self {
             Self::Archive { source, .. } => source.kind,
             Self::Target { source, .. } => kind_of(source),
-            Self::Conflicts { .. } | Self::Unfinished { .. } | Self::RemovesFromRoot => ErrorKind::Refused,
+            Self::Conflicts { .. }
+            | Self::Obstacles { .. }
+            | Self::Unfinished { .. }
+            | Self::RemovesFromRoot => ErrorKind::Refused,
             Self::NotInPoint { .. } => ErrorKind::Missing,
             Self::Busy { .. } | Self::Stopped => ErrorKind::Busy,
         }

@@ -20,8 +20,8 @@ use crate::job::Job;
 use crate::remove;
 
 /// What an entry is, for people.
-pub(crate) fn kind_word(stat: &Stat) -> &'static str {
-    match file_type(stat) {
+pub(crate) fn word_of(kind: FileType) -> &'static str {
+    match kind {
         FileType::Directory => "a directory",
         FileType::RegularFile => "a file",
         FileType::Symlink => "a link",

@@ -3,6 +3,9 @@
 //! Without leave to replace, everything that is there must be a directory where one is wanted, or equal the stored
 //! state; while going on, it may also be a beginning of the stored file. All else is a conflict. Directories that are
 //! not there are not looked into: nothing can be in the way below them.
+//!
+//! Leave to replace is for what was asked for. A link or a file where only a directory on the way to it should be is a
+//! conflict all the same: it may lead to the very tree that is to be kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -38,6 +41,8 @@ pub(crate) struct Plan {
     /// Files that are there and whose stored content cannot be had, with reasons.
     pub(crate) unknown: BTreeMap<ObjectId, String>,
     conflicts: u64,
+    /// Of these, the ones that no leave to replace would remove.
+    obstacles: u64,
     shown: Vec<String>,
 }
 
@@ -51,12 +56,17 @@ pub(crate) fn plan(job: &Job<'_>, root: Option<Arc<OwnedFd>>) -> Result<Plan, Re
         plan: Plan::default(),
     };
     Walk::new(job).run(&mut planner)?;
-    let Plan { conflicts, shown, .. } = &planner.plan;
-    if *conflicts > 0 {
-        let more = if *conflicts > shown.len() as u64 { ", ..." } else { "" };
-        return Err(RestoreError::Conflicts { count: *conflicts, first: shown.join(", ") + more });
+    let Plan { conflicts: count, obstacles, shown, .. } = &planner.plan;
+    if *count == 0 {
+        return Ok(planner.plan);
     }
-    Ok(planner.plan)
+    let more = if *count > shown.len() as u64 { ", ..." } else { "" };
+    let (count, first) = (*count, shown.join(", ") + more);
+    Err(if *obstacles == count {
+        RestoreError::Obstacles { count, first }
+    } else {
+        RestoreError::Conflicts { count, first }
+    })
 }
 
 struct Planner<'j, 'a> {
@@ -84,7 +94,7 @@ impl Planner<'_, '_> {
         stat: &Stat,
     ) -> Result<Option<String>, RestoreError> {
         if beneath::file_type(stat) != FileType::RegularFile {
-            return Ok(Some(format!("is {}", others::kind_word(stat))));
+            return Ok(Some(format!("is {}", others::word_of(beneath::file_type(stat)))));
         }
         let wanted = Wanted::new(&found.inode.attributes, Vec::new(), self.job.owners);
         let looks_done = is_length(stat, found.inode.size) && wanted.is_met(stat);
@@ -137,6 +147,11 @@ impl Visitor for Planner<'_, '_> {
                 self.counts_all || !self.job.replaces()
             }
             Entered::Nothing => self.counts_all,
+            Entered::Obstacle(kind) if !found.is_wanted => {
+                self.plan.obstacles += 1;
+                self.conflict(&path, &format!("is {}, which is not replaced", others::word_of(kind)));
+                self.counts_all
+            }
             Entered::Obstacle(_) => {
                 if !self.job.replaces() {
                     self.conflict(&path, "is not a directory");

@@ -18,7 +18,8 @@ pub type Naming<'a> = &'a (dyn Fn(&[u8]) -> Name + Sync);
 pub enum Overwrite {
     /// The restore is refused before anything is written; what equals the stored state counts as done.
     Refuse,
-    /// What differs is replaced; what equals the stored state stays.
+    /// What differs is replaced; what equals the stored state stays. A link or file in place of a directory that
+    /// only leads to what is wanted is not replaced: the restore is refused.
     Differing,
 }
 

@@ -230,7 +230,7 @@ impl<'r, 'a> Writer<'r, 'a> {
             None => 0,
         };
         let made = if is_root || !self.is_lost(parent) {
-            self.make_directory(id, parent).map(Some).or_else(|failure| {
+            self.make_directory(id, parent, is_wanted).map(Some).or_else(|failure| {
                 let path = self.directories.path(id, None);
                 let message = failure.at(&path)?;
                 self.problem(path, format!("neither it nor anything below it was restored: {message}"));
@@ -258,7 +258,14 @@ impl<'r, 'a> Writer<'r, 'a> {
     }
 
     /// Makes or enters a directory; answers whether it is new and whether it hands an access control list on.
-    fn make_directory(&mut self, id: DirectoryId, parent: DirectoryId) -> Result<(bool, bool), Failure> {
+    ///
+    /// What is wanted may replace what is in its way; a directory that only leads there may not.
+    fn make_directory(
+        &mut self,
+        id: DirectoryId,
+        parent: DirectoryId,
+        is_wanted: bool,
+    ) -> Result<(bool, bool), Failure> {
         if id == 0 {
             let root = self.directories.open(0)?;
             return Ok((self.is_target_fresh, attributes::has_default_acl(&root)));
@@ -270,7 +277,7 @@ impl<'r, 'a> Writer<'r, 'a> {
             && let Some(there) = beneath::stat(&above, name)?
             && file_type(&there) != FileType::Directory
         {
-            if !self.job.replaces() {
+            if !self.job.replaces() || !is_wanted {
                 return Err(Failure::appeared());
             }
             remove::clear_obstacle(&above, name)?;

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::ErrorKind;
 use model::path::split_path;
-use restore::{Request, RestoreError, restore};
+use restore::{Overwrite, Progress, Request, RestoreError, restore};
 
 use crate::archive::Memory;
-use crate::snapshot::{Heard, assert_same, request, run, run_clean, snapshot, snapshot_below};
+use crate::snapshot::{Heard, assert_same, replacing, request, run, run_clean, snapshot, snapshot_below};
 
 fn source(root: &Path) {
     for (path, content) in [("usr/share/doc/a", "a"), ("usr/share/doc/b", "bb"), ("usr/share/x", "x")] {
@@ -64,7 +64,7 @@ fn directories_above_that_exist_keep_their_attributes() {
     fs::create_dir_all(target.join("usr/share")).unwrap();
     fs::set_permissions(target.join("usr/share"), Permissions::from_mode(0o750)).unwrap();
     let memory = Memory::capture(&from);
-    for request in [request(&memory, &target), crate::snapshot::replacing(&memory, &target)] {
+    for request in [request(&memory, &target), replacing(&memory, &target)] {
         run_clean(&Request { paths: paths(&["usr/share/doc"]), ..request });
         let mode = |path: &str| target.join(path).metadata().unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode("usr/share"), 0o750);
@@ -101,4 +101,69 @@ fn a_conflict_outside_of_what_is_wanted_is_none() {
     assert_eq!(fs::read(target.join("z")).unwrap(), b"mine");
     let found = snapshot(&target);
     assert_eq!(found[Path::new("usr/share/x")], snapshot(&from)[Path::new("usr/share/x")]);
+}
+
+#[test]
+fn what_stands_on_the_way_to_what_is_wanted_is_never_replaced() {
+    type Setup = fn(&Path);
+    let cases: [(&str, Setup); 2] = [
+        ("usr (is a link,", |target| {
+            fs::create_dir_all(target.join("real/share")).unwrap();
+            std::os::unix::fs::symlink("real", target.join("usr")).unwrap();
+        }),
+        ("usr/share (is a file,", |target| {
+            fs::create_dir_all(target.join("usr")).unwrap();
+            fs::write(target.join("usr/share"), "mine").unwrap();
+        }),
+    ];
+    for (said, setup) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, target) = (folder.path().join("source"), folder.path().join("target"));
+        source(&from);
+        setup(&target);
+        let before = snapshot(&target);
+        let memory = Memory::capture(&from);
+        for overwrite in [Overwrite::Refuse, Overwrite::Differing] {
+            for wanted in ["usr/share/x", "usr/share/doc"] {
+                let request = Request { paths: paths(&[wanted]), overwrite, ..request(&memory, &target) };
+                let error = run(&request).unwrap_err();
+                assert!(matches!(error, RestoreError::Obstacles { count: 1, .. }), "{error}");
+                assert_eq!(error.kind(), ErrorKind::Refused);
+                let message = error.to_string();
+                assert!(message.contains(said) && message.contains("move them away"), "{message}");
+                assert_same(&snapshot(&target), &before);
+            }
+        }
+        // What was asked for itself gives way.
+        run_clean(&Request { paths: paths(&["usr"]), ..replacing(&memory, &target) });
+        assert_eq!(fs::read(target.join("usr/share/x")).unwrap(), b"x");
+    }
+}
+
+/// Puts a link in the place of `usr` once the restore has looked at it.
+struct LinkLater<'t>(&'t Path);
+
+impl Progress for LinkLater<'_> {
+    fn total(&self, _: u64, _: u64) {
+        fs::rename(self.0.join("usr"), self.0.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", self.0.join("usr")).unwrap();
+    }
+
+    fn advance(&self, _: u64, _: u64) {}
+
+    fn problem(&self, _: &[u8], _: &str) {}
+}
+
+#[test]
+fn a_link_that_appears_on_the_way_to_what_is_wanted_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, target) = (folder.path().join("source"), folder.path().join("target"));
+    source(&from);
+    fs::create_dir_all(target.join("usr")).unwrap();
+    let memory = Memory::capture(&from);
+    let request = Request { paths: paths(&["usr/share/x"]), ..replacing(&memory, &target) };
+    let outcome = restore(&request, &LinkLater(&target), &AtomicBool::new(false)).unwrap();
+    assert_eq!(outcome.problems.len(), 1, "{:?}", outcome.problems);
+    assert_eq!(fs::read_link(target.join("usr")).unwrap(), Path::new("real"));
+    assert_eq!(fs::read_dir(target.join("real")).unwrap().count(), 0);
 }
