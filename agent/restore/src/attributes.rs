@@ -1,34 +1,26 @@
 //! What an object shall look like besides its content, and making it so through a descriptor.
 //!
-//! The order is owner, mode, extended attributes, times: a change of owner clears setuid and capabilities, and the
-//! time of the last modification comes last, so that an object that has it is complete. What cannot be set is said
-//! and the rest goes on; without its owner an object gets no setuid or setgid.
+//! The order is `user.` attributes, owner, mode, other attributes, times. The kernel takes the first only from who may
+//! write the object, which its mode may forbid; a change of owner clears setuid and capabilities, and one of the mode
+//! cuts access control lists, so these come later; the time of the last modification comes last, so that an object
+//! that has it is complete. What cannot be set is said and the rest goes on; without its owner an object gets no
+//! setuid or setgid.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use model::item::{Attributes, FileKind};
 use model::{Escaped, Time};
 use rustix::fs::{
-    AtFlags, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod, chownat, fchmod,
-    fchown, fgetxattr_query, flistxattr, fremovexattr, fsetxattr, futimens, setxattr, utimensat,
+    AtFlags, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, chmod, chownat, fchmod, fchown,
+    futimens, utimensat,
 };
 use rustix::io::Errno;
 
 use crate::beneath::{mode_of, path_of};
+use crate::xattrs::{self, Comparison, Handle, Xattr};
 
-/// Bytes of a list of names of extended attributes (`XATTR_LIST_MAX` of Linux).
-const XATTR_LIST_MAX: usize = 65_536;
-const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
-const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
 /// Stands for "leave it" where an owner is set.
 const NO_ID: u32 = u32::MAX;
-
-/// An extended attribute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Xattr {
-    pub(crate) name: Box<[u8]>,
-    pub(crate) value: Vec<u8>,
-}
 
 /// What an object shall look like.
 #[derive(Clone, Debug)]
@@ -51,22 +43,19 @@ impl Wanted {
             mode: attributes.mode & permitted,
             owner: owners.then_some((attributes.uid, attributes.gid)),
             modified: attributes.modified,
-            xattrs: Self::permitted(xattrs, owners),
+            xattrs: xattrs::permitted(xattrs, owners),
         }
-    }
-
-    /// The attributes that may be set.
-    pub(crate) fn permitted(mut xattrs: Vec<Xattr>, owners: bool) -> Vec<Xattr> {
-        let is_reserved =
-            |xattr: &Xattr| xattr.name.starts_with(b"security.") || xattr.name.starts_with(b"trusted.");
-        xattrs.retain(|xattr| owners || !is_reserved(xattr));
-        xattrs
     }
 
     /// Whether an object has this mode, owner and time.
     pub(crate) fn is_met(&self, stat: &Stat) -> bool {
         let now = Now::from(stat);
         now.mode == self.mode && self.owner_is_met(now) && modified(stat) == self.modified
+    }
+
+    /// How the extended attributes of an object compare with these.
+    pub(crate) fn compare_xattrs(&self, object: Handle<'_>) -> rustix::io::Result<Comparison> {
+        xattrs::compare(object, &self.xattrs, self.owner.is_some())
     }
 
     fn owner_is_met(&self, now: Now) -> bool {
@@ -113,42 +102,42 @@ impl From<&Stat> for Now {
     }
 }
 
-/// Where attributes are set.
-#[derive(Clone, Copy)]
-enum Handle<'a> {
-    /// An open file or directory.
-    Open(BorrowedFd<'a>),
-    /// An `O_PATH` descriptor.
-    Reference(BorrowedFd<'a>),
-}
-
 /// Makes an open file or directory look as wanted; answers what could not be set.
 pub(crate) fn apply(file: impl AsFd, now: Now, wanted: &Wanted, surplus: Surplus) -> Vec<String> {
-    let file = file.as_fd();
-    let mut problems = Vec::new();
-    if surplus == Surplus::Remove {
-        remove_surplus(file, wanted, &mut problems);
-    }
-    set(Handle::Open(file), now, wanted, &mut problems);
-    problems
+    Setting { handle: Handle::Open(file.as_fd()), now, problems: Vec::new() }.set(wanted, surplus)
 }
 
 /// Makes a pipe, socket or device look as wanted; answers what could not be set.
-pub(crate) fn apply_special(reference: impl AsFd, now: Now, wanted: &Wanted) -> Vec<String> {
-    let mut problems = Vec::new();
-    set(Handle::Reference(reference.as_fd()), now, wanted, &mut problems);
-    problems
+pub(crate) fn apply_special(
+    reference: impl AsFd,
+    now: Now,
+    wanted: &Wanted,
+    surplus: Surplus,
+) -> Vec<String> {
+    Setting { handle: Handle::Reference(reference.as_fd()), now, problems: Vec::new() }.set(wanted, surplus)
 }
 
 /// Makes a symbolic link look as wanted; it has no mode of its own.
-pub(crate) fn apply_link(directory: impl AsFd, name: &[u8], wanted: &Wanted) -> Vec<String> {
+pub(crate) fn apply_link(
+    directory: impl AsFd,
+    name: &[u8],
+    wanted: &Wanted,
+    surplus: Surplus,
+) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some((uid, gid)) = wanted.owner {
         note(&mut problems, "owner", change_owner_of_link(&directory, name, uid, gid));
     }
-    if !wanted.xattrs.is_empty() {
+    if !wanted.xattrs.is_empty() || surplus == Surplus::Remove {
         match crate::beneath::refer(&directory, name) {
-            Ok(link) => set_xattrs(Handle::Reference(link.as_fd()), &wanted.xattrs, &mut problems),
+            Ok(link) => {
+                // No mode that forbids anything, and none that could be changed.
+                let now = Now { mode: 0o777, uid: 0, gid: 0 };
+                let mut link = Setting { handle: Handle::Reference(link.as_fd()), now, problems };
+                link.remove_surplus(wanted, surplus);
+                wanted.xattrs.iter().for_each(|xattr| link.set_xattr(xattr));
+                problems = link.problems;
+            }
             Err(error) => note(&mut problems, "extended attributes", Err(error)),
         }
     }
@@ -170,74 +159,93 @@ fn owner_ids(uid: u32, gid: u32) -> rustix::io::Result<(Uid, Gid)> {
     Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
 }
 
-fn set(handle: Handle<'_>, now: Now, wanted: &Wanted, problems: &mut Vec<String>) {
-    let mut mode = wanted.mode;
-    let mut is_mode_met = now.mode == mode;
-    if let Some((uid, gid)) = wanted.owner
-        && !wanted.owner_is_met(now)
-    {
-        let changed = owner_ids(uid, gid).and_then(|(uid, gid)| match handle {
-            Handle::Open(file) => fchown(file, Some(uid), Some(gid)),
-            Handle::Reference(path) => chownat(path, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH),
-        });
-        if changed.is_err() {
-            mode &= !0o6000;
+/// An object that is being made to look as wanted.
+struct Setting<'h> {
+    handle: Handle<'h>,
+    now: Now,
+    problems: Vec<String>,
+}
+
+impl Setting<'_> {
+    fn set(mut self, wanted: &Wanted, surplus: Surplus) -> Vec<String> {
+        self.remove_surplus(wanted, surplus);
+        wanted.xattrs.iter().filter(|xattr| xattr.needs_write()).for_each(|xattr| self.set_xattr(xattr));
+        let mut mode = wanted.mode;
+        let mut is_mode_met = self.now.mode == mode;
+        if let Some((uid, gid)) = wanted.owner
+            && !wanted.owner_is_met(self.now)
+        {
+            let changed = owner_ids(uid, gid).and_then(|(uid, gid)| match self.handle {
+                Handle::Open(file) => fchown(file, Some(uid), Some(gid)),
+                Handle::Reference(path) => chownat(path, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH),
+            });
+            if changed.is_err() {
+                mode &= !0o6000;
+            }
+            is_mode_met &= mode & 0o6000 == 0;
+            note(&mut self.problems, "owner", changed);
         }
-        is_mode_met &= mode & 0o6000 == 0;
-        note(problems, "owner", changed);
+        if !is_mode_met {
+            let changed = self.change_mode(mode);
+            note(&mut self.problems, "mode", changed);
+        }
+        wanted.xattrs.iter().filter(|xattr| !xattr.needs_write()).for_each(|xattr| self.set_xattr(xattr));
+        let changed = match self.handle {
+            Handle::Open(file) => futimens(file, &wanted.timestamps()),
+            Handle::Reference(path) => utimensat(path, "", &wanted.timestamps(), AtFlags::EMPTY_PATH),
+        };
+        note(&mut self.problems, "time", changed);
+        self.problems
     }
-    if !is_mode_met {
+
+    fn change_mode(&self, mode: u32) -> rustix::io::Result<()> {
         let bits = Mode::from_raw_mode(mode);
-        let changed = match handle {
+        match self.handle {
             Handle::Open(file) => fchmod(file, bits),
             Handle::Reference(path) => chmod(path_of(path), bits),
-        };
-        note(problems, "mode", changed);
-    }
-    set_xattrs(handle, &wanted.xattrs, problems);
-    let changed = match handle {
-        Handle::Open(file) => futimens(file, &wanted.timestamps()),
-        Handle::Reference(path) => utimensat(path, "", &wanted.timestamps(), AtFlags::EMPTY_PATH),
-    };
-    note(problems, "time", changed);
-}
-
-fn set_xattrs(handle: Handle<'_>, xattrs: &[Xattr], problems: &mut Vec<String>) {
-    for Xattr { name, value } in xattrs {
-        let changed = match handle {
-            Handle::Open(file) => fsetxattr(file, &name[..], value, XattrFlags::empty()),
-            Handle::Reference(path) => setxattr(path_of(path), &name[..], value, XattrFlags::empty()),
-        };
-        if let Err(error) = changed {
-            problems.push(format!("extended attribute {} was not set: {error}", Escaped(name)));
         }
     }
-}
 
-fn remove_surplus(file: BorrowedFd<'_>, wanted: &Wanted, problems: &mut Vec<String>) {
-    let mut buffer = vec![0_u8; XATTR_LIST_MAX];
-    let length = match flistxattr(file, &mut buffer[..]) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP) => return,
-        Err(error) => return note(problems, "extended attributes", Err(error)),
-    };
-    let names = buffer.get(..length).unwrap_or_default();
-    for name in names.split(|b| *b == 0).filter(|name| !name.is_empty()) {
-        let is_root_only = name.starts_with(b"trusted.") || name == b"security.capability";
-        let is_ours = name.starts_with(b"user.") || name == ACL_ACCESS || name == ACL_DEFAULT;
-        let is_handled = is_ours || (wanted.owner.is_some() && is_root_only);
-        if is_handled
-            && !wanted.xattrs.iter().any(|xattr| *xattr.name == *name)
-            && let Err(error) = fremovexattr(file, name)
+    fn set_xattr(&mut self, xattr: &Xattr) {
+        let handle = self.handle;
+        if let Err(error) = self.opened_up(|| handle.set(xattr))
+            && !handle.has(xattr).unwrap_or(false)
         {
-            problems.push(format!("extended attribute {} was not removed: {error}", Escaped(name)));
+            self.problems.push(xattrs::not_set(&xattr.name, error));
         }
     }
-}
 
-/// Whether new entries of a directory inherit an access control list.
-pub(crate) fn has_default_acl(directory: &OwnedFd) -> bool {
-    fgetxattr_query(directory, ACL_DEFAULT).is_ok()
+    fn remove_surplus(&mut self, wanted: &Wanted, surplus: Surplus) {
+        if surplus == Surplus::Keep {
+            return;
+        }
+        let handle = self.handle;
+        let names = match handle.surplus(&wanted.xattrs, wanted.owner.is_some()) {
+            Ok(names) => names,
+            Err(error) => return note(&mut self.problems, "extended attributes", Err(error)),
+        };
+        for name in names {
+            if let Err(error) = self.opened_up(|| handle.remove(&name)) {
+                let name = Escaped(&name);
+                self.problems.push(format!("extended attribute {name} was not removed: {error}"));
+            }
+        }
+    }
+
+    /// Does something that a mode without write permission may forbid to its owner: he gets it for a while.
+    fn opened_up(&mut self, act: impl Fn() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+        match act() {
+            Err(Errno::ACCESS) if self.now.mode & 0o200 == 0 => {
+                let mode = self.now.mode | 0o200;
+                if self.change_mode(mode).is_err() {
+                    return Err(Errno::ACCESS);
+                }
+                self.now.mode = mode;
+                act()
+            }
+            answer => answer,
+        }
+    }
 }
 
 fn note(problems: &mut Vec<String>, what: &str, changed: rustix::io::Result<()>) {

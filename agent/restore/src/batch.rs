@@ -8,8 +8,9 @@ use model::archive::{ArchiveError, SharedBytes};
 use model::item::{Attributes, FileKind};
 use model::{EntryName, ObjectId};
 
-use crate::attributes::{Wanted, Xattr};
+use crate::attributes::Wanted;
 use crate::directories::DirectoryId;
+use crate::xattrs::Xattr;
 
 /// A fetched range of a chunk, or why it cannot be had.
 pub(crate) type Fetched = Result<SharedBytes, Arc<str>>;

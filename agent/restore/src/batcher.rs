@@ -6,12 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::os::fd::AsFd;
 
 use crossbeam_channel::Sender;
 use model::item::{Attributes, Extent, FileKind};
 use model::{EntryName, ObjectId};
 
-use crate::attributes::{Wanted, Xattr};
+use crate::attributes::Wanted;
 use crate::batch::{
     Action, Batch, Deferred, DirectoryStep, FileHead, FilePart, Other, OtherKind, PartEnd, Piece,
     PieceSource, Step,
@@ -26,6 +27,7 @@ use crate::job::Job;
 use crate::local::Local;
 use crate::plan::is_length;
 use crate::walk::{DirectoryFound, ObjectFound, Place, Visitor, readable};
+use crate::xattrs::{self, Comparison, Handle, Xattr};
 
 /// Most steps and most pieces of a batch.
 const STEPS_MAX: usize = 4096;
@@ -160,8 +162,18 @@ impl<'j, 'a> Batcher<'j, 'a> {
             return Ok(Some(if is_file { FileState::There } else { FileState::Absent }));
         }
         if is_file && is_length(&stat, found.inode.size) && wanted.is_met(&stat) {
-            // The plan compared the content.
-            return Ok(Some(FileState::Done));
+            // The plan compared the content. What cannot be opened is complete, and shuts us out by its mode.
+            let file = self.open_local(found.name.as_bytes());
+            match file.map(|file| wanted.compare_xattrs(Handle::Open(file.as_fd()))) {
+                Some(Ok(Comparison::Unattainable(messages))) => {
+                    for message in messages {
+                        self.push(Step::Problem { path: path(), message })?;
+                    }
+                    return Ok(Some(FileState::Done));
+                }
+                Some(Ok(Comparison::Same)) | None => return Ok(Some(FileState::Done)),
+                Some(Ok(Comparison::Different) | Err(_)) => {}
+            }
         }
         if is_file && self.job.resumes {
             return Ok(Some(FileState::There));
@@ -376,8 +388,8 @@ impl Visitor for Batcher<'_, '_> {
 
     fn leave(&mut self, place: &mut Place<'_, '_>, object: ObjectId) -> Result<(), RestoreError> {
         match readable(place.items.xattrs(object))? {
-            Ok(xattrs) => {
-                let xattrs = Wanted::permitted(xattrs, self.job.owners);
+            Ok(stored) => {
+                let xattrs = xattrs::permitted(stored, self.job.owners);
                 if !xattrs.is_empty() {
                     let directory = self.here();
                     let is_large = xattr_bytes(&xattrs) > HELD_BYTES_MAX;

@@ -2,7 +2,7 @@
 
 use rustix::fs::{fstat, fsync, syncfs};
 
-use crate::attributes::{self, Now, Surplus, Wanted};
+use crate::attributes::{self, Now, Surplus};
 use crate::batch::{Deferred, Other, OtherKind};
 use crate::directories::DirectoryId;
 use crate::error::RestoreError;
@@ -15,6 +15,7 @@ use crate::remove;
 use crate::request::Outcome;
 use crate::walk::readable;
 use crate::write::Writer;
+use crate::xattrs;
 
 impl Writer<'_, '_> {
     /// Does what comes after all files, and makes everything durable.
@@ -116,7 +117,7 @@ impl Writer<'_, '_> {
         }
         if record.has_stored_xattrs {
             match readable(items.xattrs(record.object))? {
-                Ok(xattrs) => record.wanted.xattrs = Wanted::permitted(xattrs, self.job.owners),
+                Ok(stored) => record.wanted.xattrs = xattrs::permitted(stored, self.job.owners),
                 Err(message) => self.problem(self.directories.path(id, None), message),
             }
         }
@@ -159,9 +160,9 @@ fn read_again(job: &Job<'_>, other: &mut Other, items: &mut Items<'_>) -> Result
         return Ok(());
     }
     let stored = items.inode(other.object).and_then(|inode| Ok((inode, items.xattrs(other.object)?)));
-    let (inode, xattrs) = readable(stored)?.map_err(Failure::Path)?;
+    let (inode, stored) = readable(stored)?.map_err(Failure::Path)?;
     let inode = inode.ok_or_else(|| Failure::Path("it is not in the point any more".to_owned()))?;
-    other.wanted.xattrs = Wanted::permitted(xattrs, job.owners);
+    other.wanted.xattrs = xattrs::permitted(stored, job.owners);
     other.what = Deferred::Held(OtherKind::of(inode.attributes));
     Ok(())
 }

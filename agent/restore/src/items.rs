@@ -12,8 +12,8 @@ use model::archive::{Archive, ArchiveError, PointKey};
 use model::item::{Extent, FileKind, Inode, Item, ItemKey, ItemPart, ItemRange};
 use model::{EntryName, ObjectId};
 
-use crate::attributes::Xattr;
 use crate::error::{corrupt, is_damage};
+use crate::xattrs::Xattr;
 
 /// Answers that are kept.
 const WINDOWS_MAX: usize = 8;

@@ -45,6 +45,7 @@ mod selection;
 mod stream;
 mod walk;
 mod write;
+mod xattrs;
 
 pub use error::RestoreError;
 pub use request::{Naming, Outcome, Overwrite, Problem, Progress, Request};

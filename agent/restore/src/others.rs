@@ -12,12 +12,13 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, Result};
 
-use crate::attributes::{self, Now, Wanted};
+use crate::attributes::{self, Now, Surplus, Wanted};
 use crate::batch::OtherKind;
 use crate::beneath::{self, file_type};
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::remove;
+use crate::xattrs::{Comparison, Handle};
 
 /// What an entry is, for people.
 pub(crate) fn word_of(kind: FileType) -> &'static str {
@@ -84,7 +85,7 @@ impl Making<'_> {
     /// Makes it, or sees that it is there; answers what could not be set.
     pub(crate) fn make(&self, job: &Job<'_>) -> std::result::Result<Vec<String>, Failure> {
         match self.create(self.name) {
-            Ok(()) => return self.set_attributes(self.name).map_err(Failure::from),
+            Ok(()) => return self.set_attributes(self.name, self.inherited()).map_err(Failure::from),
             Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
@@ -94,8 +95,11 @@ impl Making<'_> {
             None => false,
         };
         if is_same {
-            let may_set = job.replaces() || job.resumes;
-            return if may_set { Ok(self.set_attributes(self.name)?) } else { Ok(Vec::new()) };
+            return match job.replaces() {
+                true => Ok(self.set_attributes(self.name, Surplus::Remove)?),
+                false if job.resumes => Ok(self.set_attributes(self.name, Surplus::Keep)?),
+                false => Ok(self.unattainable()?),
+            };
         }
         let is_vetted = matches!(self.what, OtherKind::Link)
             && there.is_some_and(|stat| file_type(&stat) == FileType::RegularFile);
@@ -108,12 +112,13 @@ impl Making<'_> {
 
     fn replace(&self, job: &Job<'_>) -> std::result::Result<Vec<String>, Failure> {
         let ((), temporary) = beneath::make_temporary(self.object, |name| self.create(name))?;
-        let problems = self.set_attributes(&temporary).and_then(|problems| {
-            match beneath::publish_over(self.directory, &temporary, self.name) {
-                Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => Ok(Err(problems)),
-                answer => answer.map(|()| Ok(problems)),
-            }
-        });
+        let problems =
+            self.set_attributes(&temporary, self.inherited()).and_then(
+                |problems| match beneath::publish_over(self.directory, &temporary, self.name) {
+                    Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => Ok(Err(problems)),
+                    answer => answer.map(|()| Ok(problems)),
+                },
+            );
         let published = match problems {
             Ok(Ok(problems)) => return Ok(problems),
             Ok(Err(problems)) => remove::clear_directory(job, self.directory, self.name).and_then(|()| {
@@ -153,17 +158,34 @@ impl Making<'_> {
         }
     }
 
-    fn set_attributes(&self, name: &[u8]) -> Result<Vec<String>> {
+    /// What becomes of attributes that it got from its directory: a link gets none.
+    fn inherited(&self) -> Surplus {
+        if matches!(self.what, OtherKind::Special { .. }) { Surplus::Remove } else { Surplus::Keep }
+    }
+
+    /// What an entry that is as it is stored lacks because it cannot be had here.
+    fn unattainable(&self) -> Result<Vec<String>> {
+        if matches!(self.what, OtherKind::Link) || self.wanted.xattrs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entry = beneath::refer(self.directory, self.name)?;
+        Ok(match self.wanted.compare_xattrs(Handle::Reference(entry.as_fd()))? {
+            Comparison::Unattainable(messages) => messages,
+            Comparison::Same | Comparison::Different => Vec::new(),
+        })
+    }
+
+    fn set_attributes(&self, name: &[u8], surplus: Surplus) -> Result<Vec<String>> {
         match self.what {
             OtherKind::Link => Ok(Vec::new()),
-            OtherKind::Symlink(_) => Ok(attributes::apply_link(self.directory, name, self.wanted)),
+            OtherKind::Symlink(_) => Ok(attributes::apply_link(self.directory, name, self.wanted, surplus)),
             OtherKind::Special { kind, .. } => {
                 let reference = beneath::refer(self.directory, name)?;
                 let stat = fstat(&reference)?;
                 if special_type(*kind) != Some(file_type(&stat)) {
                     return Err(Errno::EXIST);
                 }
-                Ok(attributes::apply_special(&reference, Now::from(&stat), self.wanted))
+                Ok(attributes::apply_special(&reference, Now::from(&stat), self.wanted, surplus))
             }
         }
     }

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use model::item::FileKind;
@@ -25,7 +25,8 @@ use crate::error::RestoreError;
 use crate::job::Job;
 use crate::local::{Entered, Local};
 use crate::others;
-use crate::walk::{DirectoryFound, ObjectFound, Place, Visitor, Walk};
+use crate::walk::{DirectoryFound, ObjectFound, Place, Visitor, Walk, readable};
+use crate::xattrs::{Comparison, Handle};
 
 /// Conflicts that are shown.
 const SHOWN_MAX: usize = 5;
@@ -86,6 +87,44 @@ impl Planner<'_, '_> {
         }
     }
 
+    /// What an object shall look like; none if that cannot be read, which the restore comes to again and says then.
+    fn wanted(&self, place: &mut Place<'_, '_>, found: &ObjectFound) -> Result<Option<Wanted>, RestoreError> {
+        let stored = readable(place.items.xattrs(found.object))?.ok();
+        Ok(stored.map(|xattrs| Wanted::new(&found.inode.attributes, xattrs, self.job.owners)))
+    }
+
+    /// Why the extended attributes of an object that is there are in the way, if they are.
+    fn judge_xattrs(&self, wanted: &Wanted, object: Handle<'_>) -> Option<String> {
+        // A restore that was broken off may not have set them yet.
+        if self.job.resumes {
+            return None;
+        }
+        match wanted.compare_xattrs(object) {
+            Ok(Comparison::Same | Comparison::Unattainable(_)) => None,
+            Ok(Comparison::Different) => Some("has other extended attributes".to_owned()),
+            Err(error) => Some(format!("its extended attributes cannot be read: {error}")),
+        }
+    }
+
+    /// Why a link, device, pipe or socket that is there is in the way, if it is.
+    fn judge_other(
+        &mut self,
+        place: &mut Place<'_, '_>,
+        found: &ObjectFound,
+        stat: &Stat,
+    ) -> Result<Option<String>, RestoreError> {
+        let Some(wanted) = self.wanted(place, found)? else { return Ok(None) };
+        let compared = self.local.here().and_then(|here| {
+            let (Some(here), name) = (here, found.name.as_bytes()) else { return Ok(None) };
+            if !others::is_same(&here, name, stat, &found.inode.attributes)? {
+                return Ok(Some("differs".to_owned()));
+            }
+            let entry = beneath::refer(&here, name)?;
+            Ok(self.judge_xattrs(&wanted, Handle::Reference(entry.as_fd())))
+        });
+        compared.map_err(|error| RestoreError::target("look at", &place.path(Some(&found.name)), error))
+    }
+
     /// Why a file that is there is in the way, if it is.
     fn judge_file(
         &mut self,
@@ -96,7 +135,7 @@ impl Planner<'_, '_> {
         if beneath::file_type(stat) != FileType::RegularFile {
             return Ok(Some(format!("is {}", others::word_of(beneath::file_type(stat)))));
         }
-        let wanted = Wanted::new(&found.inode.attributes, Vec::new(), self.job.owners);
+        let Some(wanted) = self.wanted(place, found)? else { return Ok(None) };
         let looks_done = is_length(stat, found.inode.size) && wanted.is_met(stat);
         if !looks_done && !self.job.resumes {
             return Ok(Some("differs".to_owned()));
@@ -110,6 +149,9 @@ impl Planner<'_, '_> {
             Err(Errno::ACCESS) if looks_done && self.job.resumes => Likeness::Same,
             Err(error) => Likeness::Unreadable(io::Error::from(error)),
             Ok((file, stat)) => {
+                if let Some(reason) = self.judge_xattrs(&wanted, Handle::Open(file.as_fd())) {
+                    return Ok(Some(reason));
+                }
                 let length = u64::try_from(stat.st_size).unwrap_or(0);
                 let object = (found.object, &found.inode);
                 self.comparer.compare(&File::from(file), length, place.items, object)?
@@ -185,12 +227,7 @@ impl Visitor for Planner<'_, '_> {
         let reason = if is_file {
             self.judge_file(place, &found, &stat)?
         } else {
-            let here = self.local.here().map_err(failed)?;
-            let is_same = match here {
-                Some(here) => others::is_same(&here, found.name.as_bytes(), &stat, &found.inode.attributes),
-                None => Ok(true),
-            };
-            if is_same.map_err(failed)? { None } else { Some("differs".to_owned()) }
+            self.judge_other(place, &found, &stat)?
         };
         if let Some(reason) = reason {
             self.conflict(&path, &reason);

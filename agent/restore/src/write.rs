@@ -16,7 +16,7 @@ use model::{EntryName, ObjectId};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, mkdirat, unlinkat};
 use rustix::io::Errno;
 
-use crate::attributes::{self, Now, Surplus, Wanted};
+use crate::attributes::{Now, Surplus, Wanted};
 use crate::batch::{
     Action, Batch, Deferred, DirectoryStep, Fetched, FileHead, FilePart, Other, PartEnd, Step,
 };
@@ -29,6 +29,7 @@ use crate::job::Job;
 use crate::remove;
 use crate::request::{Outcome, PROBLEM_BYTES_MAX, PROBLEMS_MAX, Problem, Progress};
 use crate::stream::{Stream, bytes_of};
+use crate::xattrs;
 
 /// Filesystems below the target that are synced at the end.
 const FILESYSTEMS_MAX: usize = 64;
@@ -268,7 +269,7 @@ impl<'r, 'a> Writer<'r, 'a> {
     ) -> Result<(bool, bool), Failure> {
         if id == 0 {
             let root = self.directories.open(0)?;
-            return Ok((self.is_target_fresh, attributes::has_default_acl(&root)));
+            return Ok((self.is_target_fresh, xattrs::has_default_acl(&root)));
         }
         let above = self.directories.open(parent)?;
         let name = self.directories.name(id);
@@ -294,7 +295,7 @@ impl<'r, 'a> Writer<'r, 'a> {
         let is_fresh = is_made && stat.st_uid == rustix::process::geteuid().as_raw();
         let inherits = match self.records.get(parent) {
             Some(parent) if is_fresh => parent.inherits,
-            _ => attributes::has_default_acl(&descriptor),
+            _ => xattrs::has_default_acl(&descriptor),
         };
         if !is_fresh && self.filesystems.len() < FILESYSTEMS_MAX {
             self.filesystems.entry(stat.st_dev).or_insert_with(|| Arc::clone(&descriptor));

@@ -1,3 +1,5 @@
+//! Writing over a file that cannot be read.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;

@@ -158,9 +158,7 @@ impl Memory {
             if links > 1 {
                 seen.insert(metadata.ino(), object);
             }
-            if kind != FileKind::Symlink {
-                self.put_xattrs(object, &path);
-            }
+            self.put_xattrs(object, &path);
             match kind {
                 FileKind::Directory => self.capture_below(object, &path, seen),
                 FileKind::File => self.capture_content(object, &path, size),

@@ -27,7 +27,7 @@ fn set_time(path: &Path, seconds: i64, nanoseconds: i64) {
 }
 
 /// `user::rwx user:1000:r-- group::r-x mask::r-x other::r--`
-const ACL: [u8; 44] = [
+pub(crate) const ACL: [u8; 44] = [
     2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 4, 0, 0xe8, 3, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255,
     16, 0, 5, 0, 255, 255, 255, 255, 32, 0, 4, 0, 255, 255, 255, 255,
 ];

@@ -11,3 +11,4 @@ mod hostile;
 mod resume;
 mod selection;
 mod snapshot;
+mod xattrs;

@@ -34,7 +34,7 @@ impl Progress for Breaker<'_> {
 }
 
 /// Runs a restore up to some report; true if it came to its end.
-fn run_until(request: &Request<'_>, reports: u64) -> bool {
+pub(crate) fn run_until(request: &Request<'_>, reports: u64) -> bool {
     let stop = AtomicBool::new(false);
     let breaker = Breaker { left: AtomicU64::new(reports), stop: &stop };
     match restore(request, &breaker, &stop) {

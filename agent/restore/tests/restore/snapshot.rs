@@ -59,7 +59,7 @@ fn see(root: &Path, path: &Path, snapshot: &mut Snapshot, names: &mut HashMap<u6
         size: if file_type.is_dir() { 0 } else { metadata.len() },
         rdev: metadata.rdev(),
         content,
-        xattrs: if file_type.is_symlink() { BTreeMap::new() } else { xattrs(&full) },
+        xattrs: xattrs(&full),
         first_name,
     };
     snapshot.insert(path.to_owned(), seen);
@@ -156,4 +156,22 @@ pub(crate) fn run_clean(request: &Request<'_>) -> Outcome {
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Runs something that owns a folder and has no further rights, whoever runs the test.
+pub(crate) fn without_privileges<T: Send>(folder: &Path, action: impl FnOnce() -> T + Send) -> T {
+    if !is_root() {
+        return action();
+    }
+    let nobody = 65_534;
+    std::os::unix::fs::chown(folder, Some(nobody), Some(nobody)).unwrap();
+    // Threads have users of their own on Linux, and pass them on to the threads that they start.
+    let user = rustix::process::Uid::from_raw(nobody);
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+            action()
+        });
+        thread.join().unwrap()
+    })
 }
