@@ -221,15 +221,16 @@ impl<'a> Reader<'a> {
         let cause = cause_of(error);
         let path = job.directory.path_of(job.name.as_bytes());
         self.part.problems.push(exception(path, cause, error));
+        let is_gone = cause == ExceptionCause::Vanished;
         let goes = match job.before {
             Before::Nothing => false,
-            Before::Other => true,
-            Before::Same(_) => cause == ExceptionCause::Vanished,
+            Before::Other { stays } => is_gone || !stays,
+            Before::Same(_) => is_gone,
         };
         if goes {
             self.remove(job);
         }
-        if goes || matches!(job.before, Before::Nothing) {
+        if goes || !matches!(job.before, Before::Same(_)) {
             self.part.failed.push(job.object);
         }
         error

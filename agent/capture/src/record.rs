@@ -96,6 +96,13 @@ impl Record {
         self.device == stamp.device && self.inode == stamp.inode
     }
 
+    /// Whether the object is the best that is known of what has its name, if that cannot be read.
+    ///
+    /// Not so if it is shared with names of another inode: their new content would show under this name too.
+    pub(crate) const fn stands_for(&self, stamp: &Stamp) -> bool {
+        self.links == 1 || self.is_inode(stamp)
+    }
+
     /// Whether everything that an agent sends of the inode besides content and extended attributes is the same.
     pub(crate) fn has_attributes(&self, attributes: &Attributes) -> bool {
         self.attributes == *attributes

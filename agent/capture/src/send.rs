@@ -242,7 +242,7 @@ impl<'a> Sending<'a> {
         if links.is_empty() {
             return operations;
         }
-        let mut all = Vec::with_capacity(operations.len() + links.len());
+        let mut all = Vec::with_capacity(operations.len() + 2 * links.len());
         let mut operations = operations.into_iter();
         let mut taken = 0;
         for (index, link) in links {
@@ -253,6 +253,7 @@ impl<'a> Sending<'a> {
                 self.problem(Exception { path: link.path, cause: ExceptionCause::Unreadable, detail });
             } else {
                 updates.0.extend_from_slice(&link.sent.0);
+                all.extend(link.removal);
                 all.push(link.operation);
             }
         }

@@ -40,8 +40,11 @@ impl Directory {
 pub(crate) enum Before {
     /// Nothing.
     Nothing,
-    /// Another object, which the file replaces.
-    Other,
+    /// Another object, which the file replaces when it has been read.
+    Other {
+        /// Whether the object stays if the file cannot be read.
+        stays: bool,
+    },
     /// The same object; it is brought up to date.
     Same(Box<Record>),
 }
@@ -59,6 +62,8 @@ pub(crate) struct FileJob {
 /// A further name of a file that an earlier step reads.
 pub(crate) struct Link {
     pub(crate) object: ObjectId,
+    /// Takes away what has the name, if the link is sent.
+    pub(crate) removal: Option<Operation>,
     pub(crate) operation: Operation,
     /// For the cache, if the link is sent.
     pub(crate) sent: Updates,

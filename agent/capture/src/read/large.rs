@@ -1,6 +1,7 @@
 //! Files that are read and cut as they stream, and files with holes.
 
 use model::operation::Operation;
+use model::path::EntryName;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
@@ -23,7 +24,8 @@ impl Reader<'_> {
     ) -> Result<(), ReadError> {
         // Advice only: a filesystem that does not take it reads all the same.
         let _ = fadvise(file, 0, None, Advice::Sequential);
-        let known = self.make(job, &seen);
+        let name = self.first_name(job);
+        let known = self.make(job, &seen, name.clone());
         // The content of the last point is the base of the first read only: after that, of none.
         let mut base = before(job);
         let mut longest = 0;
@@ -45,11 +47,27 @@ impl Reader<'_> {
                     let object = job.object;
                     self.part.operations.push(Operation::Truncate { object, size: length });
                 }
-                return self.finish_file(job, &seen, known, xattrs, output, length, is_steady);
+                self.finish_file(job, &seen, known, xattrs, output, length, is_steady)?;
+                if name != job.name {
+                    let (directory, to_name) = (job.directory.object, job.name.clone());
+                    let to_directory = directory;
+                    self.part.operations.push(Operation::Rename { directory, name, to_directory, to_name });
+                }
+                return Ok(());
             }
             base = None;
         }
         Ok(())
+    }
+
+    /// The name under which a file is made: its own, unless that is still another object's, which stays there until
+    /// the file has been read to its end.
+    fn first_name(&self, job: &FileJob) -> EntryName {
+        if !matches!(job.before, Before::Other { .. }) {
+            return job.name.clone();
+        }
+        let name = format!(".keepfast-unfinished-{:016x}-{}", self.shared.scan.0, job.object);
+        EntryName::new(name.as_bytes()).expect("digits and letters are a name")
     }
 
     /// Reads a file once from end to end, and looks at it afterwards.
@@ -119,10 +137,9 @@ impl Reader<'_> {
     /// Takes back what was sent of a file that cannot be read to its end.
     fn undo(&mut self, job: &FileJob, error: Errno) -> Result<(), ReadError> {
         let Before::Same(record) = &job.before else {
-            // It was made, and goes again; `not_read` does the same for one that replaces another.
-            if matches!(job.before, Before::Nothing) {
-                self.remove(job);
-            }
+            // It was made, and goes again.
+            let (directory, name) = (job.directory.object, self.first_name(job));
+            self.part.operations.push(Operation::Remove { directory, name });
             return Err(self.not_read(job, error).into());
         };
         if crate::task::cause_of(error) != model::record::ExceptionCause::Vanished {

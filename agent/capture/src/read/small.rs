@@ -2,6 +2,7 @@
 
 use model::item::Attributes;
 use model::operation::Operation;
+use model::path::EntryName;
 use model::record::{Exception, ExceptionCause};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -86,7 +87,7 @@ impl Reader<'_> {
     ) -> Result<(), ReadError> {
         let shared = self.shared;
         let before = before(job);
-        let known = self.make(job, seen);
+        let known = self.make(job, seen, job.name.clone());
         let old = OldRuns::new(shared.snapshot, before);
         let mut output = self.output(job, seen, old);
         let bytes = std::mem::take(&mut self.part.bytes);
@@ -123,7 +124,7 @@ impl Reader<'_> {
             return self.read_large(job, file, now);
         }
         let shared = self.shared;
-        let known = self.make(job, &seen);
+        let known = self.make(job, &seen, job.name.clone());
         let mut output = self.output(job, &seen, OldRuns::new(shared.snapshot, before(job)));
         let pieces = match content {
             Content::Inline(_) => 1,
@@ -153,13 +154,13 @@ impl Reader<'_> {
         Output::new(job.object, place, seen.links > 1 || job.seen.links > 1, old)
     }
 
-    /// Makes the object if it is new; what is said of it in the point so far.
-    pub(super) fn make(&mut self, job: &FileJob, seen: &Seen) -> Attributes {
+    /// Makes the object under a name if it is new; what is said of it in the point so far.
+    pub(super) fn make(&mut self, job: &FileJob, seen: &Seen, name: EntryName) -> Attributes {
         if let Before::Same(record) = &job.before {
             return record.attributes.clone();
         }
         let attributes = seen.attributes(Vec::new(), job.image);
-        let (directory, name, object) = (job.directory.object, job.name.clone(), job.object);
+        let (directory, object) = (job.directory.object, job.object);
         let made = attributes.clone();
         self.part.operations.push(Operation::Make { directory, name, object, attributes });
         made
@@ -195,6 +196,9 @@ impl Reader<'_> {
         record.size = length;
         record.settled = is_steady && seen.stamp.is_settled(shared.scan, job.directory.filesystem);
         let key = entry_key(job.directory.object, job.name.as_bytes());
+        if matches!(job.before, Before::Other { .. }) {
+            self.part.updates.delete(job.directory.object, job.name.as_bytes());
+        }
         self.part.updates.put(&key, &record.encode(&key));
         Counters::add(&shared.counters.files, 1);
         Counters::add(&shared.counters.bytes, length);
@@ -210,6 +214,6 @@ impl Reader<'_> {
 pub(super) fn before(job: &FileJob) -> Option<&Record> {
     match &job.before {
         Before::Same(record) => Some(record),
-        Before::Nothing | Before::Other => None,
+        Before::Nothing | Before::Other { .. } => None,
     }
 }

@@ -131,11 +131,11 @@ impl Walker<'_> {
                 }
                 (old.object, Before::Same(Box::new(old)))
             }
-            Some(old) => {
+            Some(old) if old.is_directory() => {
                 self.displace(directory.object, name, &old, false);
-                let before = if old.is_directory() { Before::Nothing } else { Before::Other };
-                (self.draw_object(), before)
+                (self.draw_object(), Before::Nothing)
             }
+            Some(old) => (self.draw_object(), Before::Other { stays: old.stands_for(&seen.stamp) }),
             None => (self.draw_object(), Before::Nothing),
         };
         let (directory, name) = (Arc::clone(directory), name.clone());

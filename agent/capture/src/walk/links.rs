@@ -1,7 +1,8 @@
 //! Hard links: one object with several names, told by device and inode.
 //!
 //! The first name that a walk sees stands for the inode: it keeps the object that the last point has under that
-//! very name, or makes a new one. Every further name is linked to it. Names are counted down, so that the table
+//! very name, or makes a new one. Every further name is linked to it. If the inode cannot be read, each name keeps
+//! what the last point has under it. Names are counted down, so that the table
 //! holds only inodes of which a name is still to come, or lies outside the source.
 
 use std::collections::HashMap;
@@ -85,13 +86,19 @@ impl Walker<'_> {
             }
             return;
         }
-        if let Some(old) = &before {
-            self.displace(directory.object, name, old, true);
+        let (mut sent, mut removal) = (Updates::default(), None);
+        match &before {
+            Some(old) if !old.is_directory() && old.stands_for(&seen.stamp) => {
+                sent.delete(directory.object, name.as_bytes());
+                removal = Some(Operation::Remove { directory: directory.object, name: name.clone() });
+            }
+            Some(old) => self.displace(directory.object, name, old, true),
+            None => {}
         }
-        let mut sent = Updates::default();
         sent.put(&key, &record.encode(&key));
         self.sink.push(Step::Link(Box::new(Link {
             object,
+            removal,
             operation: Operation::Link { directory: directory.object, name: name.clone(), object },
             sent,
             path: directory.path_of(name.as_bytes()),

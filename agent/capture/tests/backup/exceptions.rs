@@ -114,6 +114,80 @@ fn what_may_not_be_read_keeps_what_the_last_point_had() {
 }
 
 #[test]
+fn a_hard_link_that_may_not_be_read_keeps_what_the_last_point_had() {
+    let world = World::new();
+    let at = |name: &str| world.tree().join(name);
+    let mode = |name: &str, mode| {
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let sizes = [("small", 100), ("large", 3_000_000)];
+    let each = |names: &[&str], action: &dyn Fn(String)| {
+        sizes.iter().for_each(|(size, _)| names.iter().for_each(|name| action(format!("{size} {name}"))));
+    };
+    let found = || {
+        let outcome = world.backup().unwrap();
+        let causes: Vec<_> = outcome.exceptions.iter().map(|problem| problem.cause).collect();
+        let point = world.appliance.newest_tree();
+        for (size, length) in sizes {
+            for name in ["b", "c"].map(|name| at(&format!("{size} {name}"))) {
+                assert_eq!(point.files(&name)[&name].content, text(1, length), "{}", name.display());
+            }
+            assert_eq!(
+                point.number(&at(&format!("{size} b"))),
+                point.number(&at(&format!("{size} c"))),
+                "they stay one file"
+            );
+            assert!(!point.has(&at(&format!("{size} a"))) && !point.has(&at(&format!("{size} d"))));
+        }
+        causes
+    };
+    without_privileges(&world, || {
+        for (size, length) in sizes {
+            write(&at(&format!("{size} a")), &text(1, length));
+            for name in ["b", "c"] {
+                std::fs::hard_link(at(&format!("{size} a")), at(&format!("{size} {name}"))).unwrap();
+            }
+        }
+        world.backup_and_compare();
+        each(&["a"], &|name| std::fs::remove_file(at(&name)).unwrap());
+        each(&["b"], &|name| mode(&name, 0o000));
+        assert_eq!(found(), [ExceptionCause::Unreadable; 4]);
+        // A further name of what cannot be read is not in the point; the others still are.
+        each(&["b"], &|name| std::fs::hard_link(at(&name), at(&name.replace('b', "d"))).unwrap());
+        assert_eq!(found(), [ExceptionCause::Unreadable; 6]);
+        each(&["b"], &|name| mode(&name, 0o600));
+        world.backup_and_compare();
+
+        each(&["b", "d"], &|name| std::fs::remove_file(at(&name)).unwrap());
+        each(&["c"], &|name| mode(&name, 0o000));
+        assert_eq!(world.backup().unwrap().exceptions.len(), 2);
+        each(&["c"], &|name| std::fs::remove_file(at(&name)).unwrap());
+        world.backup_and_compare();
+    });
+}
+
+#[test]
+fn a_name_of_another_file_that_may_not_be_read_does_not_show_the_content_of_its_links() {
+    let world = World::new();
+    let at = |name: &str| world.tree().join(name);
+    without_privileges(&world, || {
+        write(&at("a"), b"shared");
+        std::fs::hard_link(at("a"), at("b")).unwrap();
+        world.backup_and_compare();
+        std::fs::remove_file(at("b")).unwrap();
+        write(&at("b"), b"secret");
+        std::fs::set_permissions(at("b"), std::fs::Permissions::from_mode(0o000)).unwrap();
+        write(&at("a"), b"changed");
+        assert_eq!(world.backup().unwrap().exceptions.len(), 1);
+        let point = world.appliance.newest_tree();
+        assert_eq!(point.files(&at("a"))[&at("a")].content, b"changed");
+        assert!(!point.has(&at("b")), "it never had this content");
+        std::fs::set_permissions(at("b"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        world.backup_and_compare();
+    });
+}
+
+#[test]
 fn a_file_that_always_changes_is_stored_with_an_exception() {
     let world = World::new();
     let path = world.tree().join("busy");
