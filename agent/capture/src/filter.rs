@@ -1,4 +1,5 @@
-//! What a scan leaves out: excluded paths, pseudo filesystems, other filesystems, caches, the agent itself.
+//! What a scan leaves out: excluded paths, pseudo filesystems, mounts of Keepfast, caches, the agent itself, and other
+//! filesystems where that is asked for.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,15 +8,15 @@ use std::path::Path;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fd::AsFd;
 
-use crate::{BackupError, SourceConfig};
+use crate::{BackupError, SourceConfig, mounts};
 
 /// The name of the file that marks a directory as a cache.
 pub(crate) const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
 /// What the file must begin with.
 pub(crate) const CACHE_TAG_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
-/// Filesystems that the kernel or a program makes up (`statfs` type): never entered on the way down.
-const PSEUDO: [u64; 24] = [
+/// Filesystems that the kernel makes up (`statfs` type): never entered on the way down.
+const PSEUDO: [u64; 23] = [
     0x9fa0,      // proc
     0x6265_6572, // sysfs
     0x1cd1,      // devpts
@@ -38,12 +39,11 @@ const PSEUDO: [u64; 24] = [
     0x6759_6969, // rpc_pipefs
     0x6e73_6673, // nsfs
     0x6573_5543, // fusectl
-    0x6573_5546, // fuse
     0x5049_4446, // pidfs
 ];
 
 /// Filesystems whose times another machine's clock sets.
-const REMOTE: [u64; 10] = [
+const REMOTE: [u64; 9] = [
     0x6969,      // nfs
     0xfe53_4d42, // smb2
     0xff53_4d42, // cifs
@@ -53,8 +53,10 @@ const REMOTE: [u64; 10] = [
     0x5346_414f, // afs
     0x6b41_4653, // kafs
     0x0bd0_0bd0, // lustre
-    0x6573_5546, // fuse
 ];
+
+/// Filesystems that a program serves, disks and other machines' files among them (fuse, fuseblk, virtiofs).
+const FUSE: u64 = 0x6573_5546;
 
 /// What is known of the filesystem that a directory lies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,25 +65,25 @@ pub(crate) enum Filesystem {
     Local,
     /// Its times come from another clock.
     Remote,
-    /// Nothing in it outlives the kernel.
+    /// Nothing in it outlives the kernel, or it shows what is backed up already.
     Pseudo,
 }
 
 impl Filesystem {
     /// The filesystem of an open directory; one that cannot say is taken as remote, which is the careful answer.
-    pub(crate) fn of(directory: impl AsFd) -> Self {
+    pub(crate) fn of(directory: impl AsFd, device: u64) -> Self {
         #[expect(clippy::cast_sign_loss, reason = "a magic number, whatever its sign")]
         let magic = match rustix::fs::fstatfs(directory) {
             Ok(answer) => answer.f_type as u64 & 0xffff_ffff,
             Err(_) => return Self::Remote,
         };
-        // FUSE stands in both lists: on the way down it is not entered, as a protected path it is remote.
-        if PSEUDO.contains(&magic) {
-            Self::Pseudo
-        } else if REMOTE.contains(&magic) {
-            Self::Remote
-        } else {
-            Self::Local
+        match magic {
+            // Whose clock stamps its times only the program knows.
+            FUSE if mounts::is_ours(device) => Self::Pseudo,
+            FUSE => Self::Remote,
+            _ if PSEUDO.contains(&magic) => Self::Pseudo,
+            _ if REMOTE.contains(&magic) => Self::Remote,
+            _ => Self::Local,
         }
     }
 }
@@ -191,8 +193,12 @@ mod tests {
 
     #[test]
     fn proc_is_made_up_and_the_root_is_not() {
-        let open = |path: &str| std::fs::File::open(path).unwrap();
-        assert_eq!(Filesystem::of(open("/proc")), Filesystem::Pseudo);
-        assert_ne!(Filesystem::of(open("/")), Filesystem::Pseudo);
+        let of = |path: &str| {
+            let directory = std::fs::File::open(path).unwrap();
+            let device = rustix::fs::fstat(&directory).unwrap().st_dev;
+            Filesystem::of(directory, device)
+        };
+        assert_eq!(of("/proc"), Filesystem::Pseudo);
+        assert_ne!(of("/"), Filesystem::Pseudo);
     }
 }

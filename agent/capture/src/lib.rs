@@ -19,6 +19,7 @@ mod source;
 
 mod filter;
 mod list;
+mod mounts;
 mod open;
 mod stat;
 mod xattr;

@@ -22,7 +22,7 @@ pub struct SourceConfig {
     pub paths: Vec<PathBuf>,
     /// Patterns of what is left out, as in a `.gitignore` at `/`.
     pub excludes: Vec<String>,
-    /// Stay on the filesystem of each path; otherwise only pseudo filesystems are not entered.
+    /// Stay on the filesystem of each path; otherwise only pseudo filesystems and mounts of Keepfast are not entered.
     pub one_filesystem: bool,
     /// Patterns of disk images and databases, which are cut in fixed blocks.
     pub images: Vec<String>,

@@ -65,7 +65,7 @@ impl Walker<'_> {
         let device = now.stamp.device;
         let filesystem = match around {
             Some(around) if around.place_device == device => around.parent.filesystem,
-            _ => Filesystem::of(&fd),
+            _ => Filesystem::of(&fd, device),
         };
         let directory = Arc::new(Directory { fd, path, object: child.object, filesystem });
         self.compare(&child, &directory, &now)?;
