@@ -15,6 +15,7 @@ use tree::{ItemTree, Root};
 
 use crate::PoolError;
 use crate::catalog::Place;
+use crate::reader::FrameReader;
 use crate::record::Record;
 use crate::registry::{open_record, point_key};
 use crate::state::Shared;
@@ -94,11 +95,12 @@ impl Shared {
     /// The bytes of a chunk at its place, named anew.
     pub(crate) fn chunk_at(
         &self,
+        frames: &FrameReader,
         key: &NamingKey,
         name: &Name,
         place: &Place,
     ) -> Result<SharedBytes, PoolError> {
-        let plaintext = self.frames.plaintext(place.frame, FrameKind::Data)?;
+        let plaintext = frames.plaintext(place.frame, FrameKind::Data)?;
         let start = place.start as usize;
         let bytes = SharedBytes::new(plaintext, start..start + place.length as usize);
         if bytes.len() == place.length as usize && key.name(&bytes) == *name {
@@ -236,7 +238,7 @@ impl Archive for PoolArchive {
         let key = self.shared.keys.naming(machine.domain);
         let read = |name: &Name| -> Result<SharedBytes, ArchiveError> {
             let place = self.shared.place_for(machine.id, name)?;
-            Ok(self.shared.chunk_at(&key, name, &place)?)
+            Ok(self.shared.chunk_at(&self.shared.frames, &key, name, &place)?)
         };
         Ok(names.iter().map(read).collect())
     }

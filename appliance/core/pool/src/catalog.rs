@@ -222,7 +222,7 @@ impl Catalog {
 
     fn from_file(file: Arc<dyn medium::File>) -> Result<Self, PoolError> {
         let builder =
-            || redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(CatalogFile(file));
+            || redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(CatalogFile::new(file));
         let database = contained("its file", || builder().map_err(failed("open")))?;
         Ok(Self { database: Some(database), failed: AtomicBool::new(false) })
     }

@@ -53,6 +53,17 @@ pub enum PoolError {
         #[source]
         source: ChunkError,
     },
+    /// A place of a segment cannot be read, although the drive delivers others.
+    #[error("segment {segment} cannot be read at {offset}")]
+    Unreadable {
+        /// Which segment.
+        segment: SegmentNumber,
+        /// From which byte on.
+        offset: u64,
+        /// What the drive said.
+        #[source]
+        source: DiskError,
+    },
     /// A frame is not of the kind that its reference says.
     #[error("frame at {offset} of segment {segment} is {found:?}")]
     FrameKind {
@@ -142,6 +153,18 @@ impl PoolError {
         matches!(self, Self::Catalog { .. } | Self::CatalogValue(_)) && self.kind() == ErrorKind::Corrupt
     }
 
+    /// Whether it says that something in the segments is lost, and not that it cannot be told at the moment.
+    pub(crate) fn is_damage(&self) -> bool {
+        let of_content =
+            matches!(self.kind(), ErrorKind::Corrupt | ErrorKind::Missing | ErrorKind::Unsupported);
+        of_content && !matches!(self, Self::Catalog { .. } | Self::CatalogValue(_))
+    }
+
+    /// It and its causes, in one line.
+    pub(crate) fn in_words(&self) -> String {
+        model::archive::ArchiveError::new(self.kind(), self).message
+    }
+
     /// What a caller can do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -164,6 +187,7 @@ impl PoolError {
             },
             Self::Failed => ErrorKind::Io,
             Self::HeaderDamaged
+            | Self::Unreadable { .. }
             | Self::FrameKind { .. }
             | Self::SegmentHeader { .. }
             | Self::Name { .. }

@@ -9,6 +9,7 @@ use tree::{PageSink, PageSource};
 use crate::PoolError;
 use crate::catalog::Place;
 use crate::pool::Pool;
+use crate::reader::FrameReader;
 use crate::state::Shared;
 
 impl Shared {
@@ -23,6 +24,20 @@ impl Shared {
     pub(crate) fn has_page(&self, name: &Name) -> Result<bool, PoolError> {
         Ok(self.state().recent.staged.contains_key(name) || self.page_place(name)?.is_some())
     }
+
+    /// A page that was written, named anew.
+    pub(crate) fn written_page(&self, frames: &FrameReader, name: &Name) -> Result<Arc<[u8]>, PoolError> {
+        let place = self.page_place(name)?.ok_or(PoolError::Absent { what: "page", name: *name })?;
+        let plaintext = frames.plaintext(place.frame, FrameKind::Pages)?;
+        let range = place.start as usize..place.start as usize + place.length as usize;
+        match plaintext.get(range) {
+            Some(bytes) if self.keys.page().name(bytes) == *name => Ok(bytes.into()),
+            _ => {
+                let (segment, offset) = (place.frame.segment, place.frame.offset);
+                Err(PoolError::Name { what: "page", name: *name, segment, offset })
+            }
+        }
+    }
 }
 
 impl PageSource for Shared {
@@ -32,16 +47,7 @@ impl PageSource for Shared {
         if let Some(bytes) = self.state().recent.staged.get(name) {
             return Ok(Arc::clone(bytes));
         }
-        let place = self.page_place(name)?.ok_or(PoolError::Absent { what: "page", name: *name })?;
-        let plaintext = self.frames.plaintext(place.frame, FrameKind::Pages)?;
-        let range = place.start as usize..place.start as usize + place.length as usize;
-        match plaintext.get(range) {
-            Some(bytes) if self.keys.page().name(bytes) == *name => Ok(bytes.into()),
-            _ => {
-                let (segment, offset) = (place.frame.segment, place.frame.offset);
-                Err(PoolError::Name { what: "page", name: *name, segment, offset })
-            }
-        }
+        self.written_page(&self.frames, name)
     }
 
     fn kind(error: &PoolError) -> ErrorKind {

@@ -5,7 +5,7 @@ use {
     crate::PoolError,
     crate::layout::{SEGMENT_HEADER_LENGTH, SegmentKind, segment_path},
     crate::replay::{next_frame, segments},
-    crate::segment::{OpenSegment, read_footer},
+    crate::segment::{Footer, OpenSegment},
     crate::state::Shared,
     chunk::{FRAME_ALIGNMENT, FrameNumber, NonceAudit},
     medium::Access,
@@ -67,7 +67,7 @@ pub(crate) fn resume(
     let disk = &*shared.world.disk;
     let readable = |number| shared.frames.segment(number).ok().filter(|segment| segment.header.kind == kind);
     let Some(segment) = segments(disk)?.into_iter().rev().find_map(readable) else { return Ok(None) };
-    if read_footer(&*segment.file)?.is_some() {
+    if Footer::read(&*segment.file)?.is_some() {
         return Ok(None);
     }
     let length = segment.file.length()?;
@@ -85,5 +85,5 @@ pub(crate) fn resume(
     };
     let file = disk.open(&segment_path(header.number), Access::ReadWrite)?;
     let length = length.next_multiple_of(FRAME_ALIGNMENT as u64);
-    Ok(Some(OpenSegment::resume(header.number, file, sealer, length)))
+    Ok(Some(OpenSegment::resume(header, file, sealer, length)))
 }

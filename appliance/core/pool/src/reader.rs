@@ -1,31 +1,49 @@
 //! Reading frames: files and openers of segments, and the frames that were opened last.
 //!
-//! Every frame is checked by its checksum and its seal before a byte of it is used; both caches are bounded.
+//! Every frame is checked by its checksum and its seal before a byte of it is used; both caches are bounded. A segment
+//! whose header cannot be read is read by the copy in its footer.
+//!
+//! A fresh reader takes everything from the drive, and tells a place that cannot be read from a drive that does not
+//! answer: the one is damage, the other may pass.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chunk::{Decompressor, FRAME_HEADER_LENGTH, FrameKind, Opener, SealedFrame, Table, padded_length};
 use medium::{Access, Disk, File};
-use model::SegmentNumber;
+use model::{ErrorKind, SegmentNumber};
 
 use crate::PoolError;
 use crate::keys::PoolKeys;
 use crate::layout::{SEGMENT_HEADER_LENGTH, SegmentHeader, segment_path};
-use crate::segment::FramePlace;
+use crate::segment::{FOOTER_TAIL_LENGTH, Footer, FramePlace};
 
 /// Bytes of plaintext that the frame cache holds.
 const CACHE_BYTES_MAX: usize = 96 << 20;
+/// The same of a fresh reader, which lives beside the other one.
+const FRESH_CACHE_BYTES_MAX: usize = 32 << 20;
 /// Segments whose files stay open.
 const SEGMENTS_MAX: usize = 512;
+
+/// What reads go by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// What the kernel holds is as good as the drive.
+    Kernel,
+    /// The drive only.
+    Drive,
+}
 
 /// A segment that frames can be read from.
 pub(crate) struct SegmentReader {
     /// Its header.
     pub(crate) header: SegmentHeader,
+    /// Why the header is that of the footer and not the one at the start, if it is.
+    pub(crate) header_lost: Option<PoolError>,
     /// Its file.
     pub(crate) file: Arc<dyn File>,
     opener: Opener,
+    trust: Trust,
 }
 
 /// A frame that was read: its table, if it has one, and its plaintext.
@@ -45,20 +63,28 @@ impl SegmentReader {
         keys: &PoolKeys,
         pool: &[u8; 16],
         number: SegmentNumber,
+        trust: Trust,
     ) -> Result<Self, PoolError> {
         let file = disk.open(&segment_path(number), Access::Read)?;
-        let mut bytes = [0; SEGMENT_HEADER_LENGTH];
-        if file.length()? < bytes.len() as u64 {
-            return Err(PoolError::SegmentHeader { segment: number, what: "it is cut off" });
+        if trust == Trust::Drive {
+            file.forget_cached()?;
         }
-        file.read_at(0, &mut bytes)?;
-        let header = SegmentHeader::decode(&bytes, number)?;
+        let (header, header_lost) = match read_header(&*file, number, trust) {
+            Ok(header) => (header, None),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+                match Footer::read_header(&*file, number) {
+                    Ok(Some(copy)) => (copy, Some(error)),
+                    _ => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        };
         if &header.pool != pool {
             return Err(PoolError::SegmentHeader { segment: number, what: "it is that of another pool" });
         }
         let opener = Opener::new(keys.segment_master(), &header.salt, header.identity(), &header.commitment)
             .map_err(|source| PoolError::Frame { segment: number, offset: 0, source })?;
-        Ok(Self { header, file, opener })
+        Ok(Self { header, header_lost, file, opener, trust })
     }
 
     /// Reads, checks, opens and unpacks the frame at a place.
@@ -67,9 +93,40 @@ impl SegmentReader {
         place: FramePlace,
         decompressor: &mut Decompressor,
     ) -> Result<OpenedFrame, PoolError> {
-        let mut bytes = vec![0; padded_length(place.sealed_length as usize)];
-        self.file.read_at(place.offset, &mut bytes)?;
+        let mut bytes = self.bytes(place)?;
         self.open_bytes(place.offset, &mut bytes, decompressor)
+    }
+
+    /// Reads the bytes of the frame at a place.
+    pub(crate) fn bytes(&self, place: FramePlace) -> Result<Vec<u8>, PoolError> {
+        let mut bytes = vec![0; padded_length(place.sealed_length as usize)];
+        self.fill(place.offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Its footer, if it has a sound one.
+    pub(crate) fn footer(&self) -> Result<Option<Footer>, PoolError> {
+        match Footer::read(&*self.file) {
+            Err(error) if error.kind() == ErrorKind::Io && self.trust == Trust::Drive => {}
+            result => return result,
+        }
+        match Footer::read(&*self.file) {
+            Err(PoolError::Disk(source)) if source.kind() == ErrorKind::Io && answers(&*self.file) => {
+                let offset = self.file.length()?.saturating_sub(FOOTER_TAIL_LENGTH as u64);
+                Err(PoolError::Unreadable { segment: self.header.number, offset, source })
+            }
+            result => result,
+        }
+    }
+
+    /// Whether the drive delivers anything of it.
+    pub(crate) fn answers(&self) -> bool {
+        answers(&*self.file)
+    }
+
+    /// Fills a buffer from `offset`.
+    pub(crate) fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<(), PoolError> {
+        fill(&*self.file, self.header.number, offset, buffer, self.trust)
     }
 
     /// Checks, opens and unpacks a frame that was read from `offset`.
@@ -94,6 +151,44 @@ impl SegmentReader {
     }
 }
 
+/// Reads the header at the start of a segment.
+fn read_header(file: &dyn File, number: SegmentNumber, trust: Trust) -> Result<SegmentHeader, PoolError> {
+    let mut bytes = [0; SEGMENT_HEADER_LENGTH];
+    if file.length()? < bytes.len() as u64 {
+        return Err(PoolError::SegmentHeader { segment: number, what: "it is cut off" });
+    }
+    fill(file, number, 0, &mut bytes, trust)?;
+    SegmentHeader::decode(&bytes, number)
+}
+
+/// Fills a buffer from the file of a segment. If only the drive counts, a read that fails twice although the drive
+/// delivers another place of the file is damage of that place.
+fn fill(
+    file: &dyn File,
+    segment: SegmentNumber,
+    offset: u64,
+    buffer: &mut [u8],
+    trust: Trust,
+) -> Result<(), PoolError> {
+    match file.read_at(offset, buffer) {
+        Err(error) if error.kind() == ErrorKind::Io && trust == Trust::Drive => {}
+        result => return Ok(result?),
+    }
+    match file.read_at(offset, buffer) {
+        Err(source) if source.kind() == ErrorKind::Io && answers(file) => {
+            Err(PoolError::Unreadable { segment, offset, source })
+        }
+        result => Ok(result?),
+    }
+}
+
+/// Whether the first or the last bytes of a file can be read.
+fn answers(file: &dyn File) -> bool {
+    let mut bytes = [0; FOOTER_TAIL_LENGTH];
+    let last = file.length().ok().and_then(|length| length.checked_sub(bytes.len() as u64));
+    [Some(0), last].into_iter().flatten().any(|at| file.read_at(at, &mut bytes).is_ok())
+}
+
 /// A segment, and the offset of a frame in it.
 type FrameKey = (SegmentNumber, u64);
 
@@ -116,7 +211,7 @@ impl FrameCache {
         Some(Arc::clone(plaintext))
     }
 
-    fn put(&mut self, key: FrameKey, plaintext: &Arc<Vec<u8>>) {
+    fn put(&mut self, key: FrameKey, plaintext: &Arc<Vec<u8>>, bytes_max: usize) {
         if self.frames.contains_key(&key) {
             return;
         }
@@ -124,7 +219,7 @@ impl FrameCache {
         self.bytes += plaintext.len();
         self.frames.insert(key, (self.tick, Arc::clone(plaintext)));
         self.order.insert(self.tick, key);
-        while self.bytes > CACHE_BYTES_MAX
+        while self.bytes > bytes_max
             && let Some((_, oldest)) = self.order.pop_first()
         {
             if let Some((_, dropped)) = self.frames.remove(&oldest) {
@@ -139,6 +234,7 @@ pub(crate) struct FrameReader {
     disk: Arc<dyn Disk>,
     keys: Arc<PoolKeys>,
     pool: [u8; 16],
+    trust: Trust,
     segments: Mutex<HashMap<SegmentNumber, Arc<SegmentReader>>>,
     cache: Mutex<FrameCache>,
     decompressors: Mutex<Vec<Decompressor>>,
@@ -147,8 +243,17 @@ pub(crate) struct FrameReader {
 impl FrameReader {
     /// A reader with empty caches.
     pub(crate) fn new(disk: Arc<dyn Disk>, keys: Arc<PoolKeys>, pool: [u8; 16]) -> Self {
+        Self::with(disk, keys, pool, Trust::Kernel)
+    }
+
+    /// Another reader of the same pool, that takes everything from the drive.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::with(Arc::clone(&self.disk), Arc::clone(&self.keys), self.pool, Trust::Drive)
+    }
+
+    fn with(disk: Arc<dyn Disk>, keys: Arc<PoolKeys>, pool: [u8; 16], trust: Trust) -> Self {
         let (segments, cache) = (Mutex::default(), Mutex::default());
-        Self { disk, keys, pool, segments, cache, decompressors: Mutex::default() }
+        Self { disk, keys, pool, trust, segments, cache, decompressors: Mutex::default() }
     }
 
     /// The segment of a number, opened at most once.
@@ -157,7 +262,7 @@ impl FrameReader {
         if let Some(segment) = segments.get(&number) {
             return Ok(Arc::clone(segment));
         }
-        let segment = Arc::new(SegmentReader::open(&*self.disk, &self.keys, &self.pool, number)?);
+        let segment = Arc::new(SegmentReader::open(&*self.disk, &self.keys, &self.pool, number, self.trust)?);
         if segments.len() >= SEGMENTS_MAX {
             segments.clear();
         }
@@ -176,17 +281,23 @@ impl FrameReader {
             let FramePlace { segment, offset, .. } = place;
             return Err(PoolError::FrameKind { segment, offset, found: frame.kind });
         }
-        lock(&self.cache).put(key, &frame.plaintext);
+        let bytes_max = if self.trust == Trust::Drive { FRESH_CACHE_BYTES_MAX } else { CACHE_BYTES_MAX };
+        lock(&self.cache).put(key, &frame.plaintext, bytes_max);
         Ok(frame.plaintext)
     }
 
     /// Reads the frame at a place from the drive.
     pub(crate) fn read(&self, place: FramePlace) -> Result<OpenedFrame, PoolError> {
         let segment = self.segment(place.segment)?;
+        self.with_decompressor(|decompressor| segment.read(place, decompressor))
+    }
+
+    /// Lends a decompressor.
+    pub(crate) fn with_decompressor<T>(&self, work: impl FnOnce(&mut Decompressor) -> T) -> T {
         let mut decompressor = lock(&self.decompressors).pop().unwrap_or_default();
-        let frame = segment.read(place, &mut decompressor);
+        let result = work(&mut decompressor);
         lock(&self.decompressors).push(decompressor);
-        frame
+        result
     }
 
     /// Forgets everything that was read.

@@ -2,6 +2,8 @@
 //!
 //! A segment that was open when the pool was closed or lost its power stays as it is: it is never appended to. An
 //! error while writing leaves the segment in an unknown state, and the pool writes nothing more until it is reopened.
+//!
+//! The footer repeats the header: without the salt in it no frame opens, so it must not stand in one place only.
 
 use std::sync::Arc;
 
@@ -17,7 +19,8 @@ const FOOTER_MAGIC: [u8; 8] = *b"KFfooter";
 
 /// Bytes of one entry of a footer: offset, sealed length, kind, BLAKE3 of the sealed payload.
 pub const FOOTER_ENTRY_LENGTH: usize = 8 + 4 + 4 + 32;
-/// Bytes at the very end of a sealed segment: magic, offset of the footer, entries, xxh3 of all of the footer.
+/// Bytes at the very end of a sealed segment: magic, offset of the footer, entries, xxh3 of all of the footer. The copy
+/// of the header stands before them.
 pub const FOOTER_TAIL_LENGTH: usize = 8 + 8 + 8 + 8;
 
 /// Where a frame was put.
@@ -38,6 +41,7 @@ pub struct OpenSegment {
     sealer: Sealer,
     length: u64,
     dirty: bool,
+    header: [u8; SEGMENT_HEADER_LENGTH],
     footer: Vec<u8>,
 }
 
@@ -50,20 +54,17 @@ impl OpenSegment {
     ) -> Result<Self, PoolError> {
         let header = header(&sealer);
         let file = disk.create(&segment_path(header.number))?;
-        file.write_at(0, &header.encode())?;
+        let (number, header) = (header.number, header.encode());
+        file.write_at(0, &header)?;
         let length = SEGMENT_HEADER_LENGTH as u64;
-        Ok(Self { number: header.number, file, sealer, length, dirty: true, footer: Vec::new() })
+        Ok(Self { number, file, sealer, length, dirty: true, header, footer: Vec::new() })
     }
 
     /// A segment that has `length` bytes already.
     #[cfg(feature = "planted-bugs")]
-    pub(crate) const fn resume(
-        number: SegmentNumber,
-        file: Arc<dyn File>,
-        sealer: Sealer,
-        length: u64,
-    ) -> Self {
-        Self { number, file, sealer, length, dirty: true, footer: Vec::new() }
+    pub(crate) fn resume(header: &SegmentHeader, file: Arc<dyn File>, sealer: Sealer, length: u64) -> Self {
+        let (number, header) = (header.number, header.encode());
+        Self { number, file, sealer, length, dirty: true, header, footer: Vec::new() }
     }
 
     /// Draws the key of a new segment.
@@ -151,6 +152,7 @@ impl OpenSegment {
     pub fn seal(mut self) -> Result<(), PoolError> {
         let mut footer = std::mem::take(&mut self.footer);
         let entries = (footer.len() / FOOTER_ENTRY_LENGTH) as u64;
+        footer.extend_from_slice(&self.header);
         footer.extend_from_slice(&FOOTER_MAGIC);
         footer.extend_from_slice(&self.length.to_le_bytes());
         footer.extend_from_slice(&entries.to_le_bytes());
@@ -174,34 +176,71 @@ pub struct FooterEntry {
     pub hash: [u8; 32],
 }
 
-/// Reads the footer of a segment; none if it was never sealed or its footer is not sound.
-pub fn read_footer(file: &dyn File) -> Result<Option<Vec<FooterEntry>>, PoolError> {
-    let length = file.length()?;
-    let tail_length = FOOTER_TAIL_LENGTH as u64;
-    let Some(tail_at) = length.checked_sub(tail_length) else { return Ok(None) };
-    let mut tail = [0; FOOTER_TAIL_LENGTH];
-    file.read_at(tail_at, &mut tail)?;
-    let number =
-        |at: usize| tail.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8])));
-    let (offset, entries) = (number(8), number(16));
-    let expected = entries.checked_mul(FOOTER_ENTRY_LENGTH as u64).and_then(|l| l.checked_add(offset));
-    if !tail.starts_with(&FOOTER_MAGIC) || expected != Some(tail_at) {
-        return Ok(None);
+/// The end of a sealed segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Footer {
+    /// Its frames, in order.
+    pub entries: Vec<FooterEntry>,
+    /// The copy of the segment's header.
+    pub header: [u8; SEGMENT_HEADER_LENGTH],
+}
+
+impl Footer {
+    /// Bytes of the footer of a segment with as many frames.
+    #[must_use]
+    pub const fn length(frames: u64) -> u64 {
+        let fixed = (SEGMENT_HEADER_LENGTH + FOOTER_TAIL_LENGTH) as u64;
+        frames.saturating_mul(FOOTER_ENTRY_LENGTH as u64).saturating_add(fixed)
     }
-    let Ok(size) = usize::try_from(length - offset) else { return Ok(None) };
-    let mut footer = vec![0; size];
-    file.read_at(offset, &mut footer)?;
-    let (text, checksum) = footer.split_at(size - 8);
-    if xxh3_64(text).to_le_bytes() != checksum {
-        return Ok(None);
+
+    /// Reads the footer of a segment; none if it was never sealed or its footer is not sound.
+    pub fn read(file: &dyn File) -> Result<Option<Self>, PoolError> {
+        let length = file.length()?;
+        let tail_length = FOOTER_TAIL_LENGTH as u64;
+        let Some(tail_at) = length.checked_sub(tail_length) else { return Ok(None) };
+        let mut tail = [0; FOOTER_TAIL_LENGTH];
+        file.read_at(tail_at, &mut tail)?;
+        let number = |at: usize| {
+            tail.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8])))
+        };
+        let (offset, entries) = (number(8), number(16));
+        if !tail.starts_with(&FOOTER_MAGIC) || offset.checked_add(Self::length(entries)) != Some(length) {
+            return Ok(None);
+        }
+        let Ok(size) = usize::try_from(length - offset) else { return Ok(None) };
+        let mut footer = vec![0; size];
+        file.read_at(offset, &mut footer)?;
+        let (text, checksum) = footer.split_at(size - 8);
+        if xxh3_64(text).to_le_bytes() != checksum {
+            return Ok(None);
+        }
+        let text = &text[..size - FOOTER_TAIL_LENGTH];
+        let Some((frames, header)) = text.split_last_chunk::<SEGMENT_HEADER_LENGTH>() else {
+            return Ok(None);
+        };
+        let entries: Option<Vec<_>> =
+            frames.chunks_exact(FOOTER_ENTRY_LENGTH).map(FooterEntry::decode).collect();
+        Ok(entries.map(|entries| Self { entries, header: *header }))
     }
-    let entry = |bytes: &[u8]| {
-        Some(FooterEntry {
+
+    /// Reads the copy of the header alone; none if the segment was never sealed. It has a checksum of its own, so the
+    /// rest of the footer need not be sound.
+    pub fn read_header(file: &dyn File, number: SegmentNumber) -> Result<Option<SegmentHeader>, PoolError> {
+        let length = (SEGMENT_HEADER_LENGTH + FOOTER_TAIL_LENGTH) as u64;
+        let Some(at) = file.length()?.checked_sub(length) else { return Ok(None) };
+        let mut header = [0; SEGMENT_HEADER_LENGTH];
+        file.read_at(at, &mut header)?;
+        Ok(SegmentHeader::decode(&header, number).ok())
+    }
+}
+
+impl FooterEntry {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(Self {
             offset: u64::from_le_bytes(bytes.get(0..8)?.try_into().ok()?),
             sealed_length: u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?),
             kind: u32::from_le_bytes(bytes.get(12..16)?.try_into().ok()?),
             hash: bytes.get(16..48)?.try_into().ok()?,
         })
-    };
-    Ok(text[..text.len() - (FOOTER_TAIL_LENGTH - 8)].chunks_exact(FOOTER_ENTRY_LENGTH).map(entry).collect())
+    }
 }

@@ -1,26 +1,32 @@
 //! Reading everything and saying what is damaged; and the pool in figures.
 //!
-//! Frames are opened and every chunk and page in them is named anew; then every item of every point is walked and each
-//! chunk that it refers to must be one that was found sound. Damage is said as machine, source, point and path.
+//! What counts is the drive: files are opened anew, what the kernel holds of them is forgotten, and nothing comes from
+//! the caches of readers. Headers, footers and frames of all segments are checked and every chunk and page in them is
+//! named anew; then the tree of every point is walked, its items must fit each other, and each chunk that they refer to
+//! must be one that was found sound. Damage is said as machine, source, point and path.
+//!
+//! Memory does not grow with the pool, apart from 4 bytes for each sound frame. What cannot be told at the moment,
+//! because the drive does not answer or the catalog cannot be read, is no damage: then the verification fails.
 
-use std::collections::{HashMap, HashSet};
+mod points;
+mod segments;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use chunk::{FRAME_HEADER_LENGTH, FrameHeader, FrameKind};
 use model::archive::PointKey;
-use model::item::{Extent, Item, ItemKey, ItemPart};
 use model::record::Point;
-use model::{ErrorKind, Name, ObjectId, SegmentNumber};
-use tree::ItemTree;
+use model::{MachineId, Name, SegmentNumber};
 
 use crate::PoolError;
-use crate::archive::tree_root;
-use crate::layout::SEGMENT_HEADER_LENGTH;
+use crate::reader::FrameReader;
 use crate::segment::FramePlace;
 use crate::state::Shared;
 
 /// Most lines of damage that a report lists; the rest is counted.
 pub const DAMAGE_MAX: usize = 10_000;
+/// Most sound frames that are remembered; the chunks of others are read once more.
+const SOUND_MAX: usize = 16 << 20;
 
 /// What a verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,164 +107,88 @@ impl Shared {
 
     /// Reads and checks the whole pool, or what one point needs.
     pub fn verify(&self, point: Option<PointKey>) -> Result<Verification, PoolError> {
-        let mut report = Verification::default();
         let points: Vec<Arc<Point>> = match point {
             Some(key) => vec![self.point(key)?],
             None => self.registry(|r| r.points.values().cloned().collect()),
         };
+        let mut examination = Examination {
+            shared: self,
+            frames: self.frames.fresh(),
+            sound: SoundFrames::default(),
+            verdicts: Verdicts::default(),
+            report: Verification::default(),
+        };
         if point.is_none() {
-            let lengths = self.state().mark.lengths.clone();
-            for (segment, length) in lengths {
-                self.verify_segment(segment, length, &mut report)?;
-            }
+            examination.segments()?;
         }
-        let mut verdicts = HashMap::new();
         for point in points {
-            self.verify_point(&point, &mut verdicts, &mut report)?;
-            report.points += 1;
+            examination.point(&point)?;
         }
-        report.damage.extend(self.damage());
-        report.damage_count += self.damage().len() as u64;
+        let mut report = examination.report;
+        let known = self.damage();
+        report.damage_count += known.len() as u64;
+        report.damage.extend(known);
         Ok(report)
     }
+}
 
-    fn verify_segment(
-        &self,
-        number: SegmentNumber,
-        length: u64,
-        report: &mut Verification,
-    ) -> Result<(), PoolError> {
-        let segment = match self.frames.segment(number) {
-            Ok(segment) => segment,
-            Err(error) => {
-                report.damaged(format!("segment {number}: {error}"));
-                return Ok(());
-            }
-        };
-        let mut offset = SEGMENT_HEADER_LENGTH as u64;
-        while offset < length {
-            let mut bytes = [0; FRAME_HEADER_LENGTH];
-            let header = segment.file.read_at(offset, &mut bytes).map_err(PoolError::from);
-            let header = header.and_then(|()| {
-                FrameHeader::parse(&bytes).map_err(|source| PoolError::Frame {
-                    segment: number,
-                    offset,
-                    source,
-                })
-            });
-            let Ok(header) = header else {
-                // Frames behind it are reached through the points that need them.
-                report.damaged(format!("segment {number}: no sound frame at {offset}"));
-                return Ok(());
-            };
-            let place = FramePlace { segment: number, offset, sealed_length: header.sealed_length() };
-            offset += header.padded_length() as u64;
-            report.bytes += header.padded_length() as u64;
-            match self.verify_frame(place) {
-                Ok(chunks) => {
-                    report.frames += 1;
-                    report.chunks += chunks;
-                }
-                Err(error) => report.damaged(model::archive::ArchiveError::new(error.kind(), &error).message),
-            }
-        }
-        Ok(())
-    }
+/// A verification under way.
+struct Examination<'a> {
+    shared: &'a Shared,
+    frames: FrameReader,
+    sound: SoundFrames,
+    verdicts: Verdicts,
+    report: Verification,
+}
 
-    /// Opens a frame and names anew what is in it; the number of its chunks.
-    fn verify_frame(&self, place: FramePlace) -> Result<u64, PoolError> {
-        let frame = self.frames.read(place)?;
-        let mut chunks = 0;
-        for (entry, range) in frame.table.iter().flat_map(chunk::Table::ranges) {
-            let bytes = frame.plaintext.get(range).unwrap_or_default();
-            let sound = match frame.kind {
-                FrameKind::Pages => self.keys.page().name(bytes) == entry.name,
-                _ => {
-                    chunks += 1;
-                    let owner = self.state().chunk(&entry.name)?.map(|place| place.owner);
-                    let domain = |r: &crate::registry::Registry| {
-                        owner.and_then(|owner| r.machines.get(&owner)).map(|machine| machine.domain)
-                    };
-                    match self.registry(domain) {
-                        Some(domain) => self.keys.naming(domain).name(bytes) == entry.name,
-                        None => true,
-                    }
-                }
-            };
-            if !sound {
-                let (segment, offset) = (place.segment, place.offset);
-                return Err(PoolError::Name { what: "chunk", name: entry.name, segment, offset });
-            }
+impl Examination<'_> {
+    /// Notes an error as damage of `what`, unless it only says that nothing can be told.
+    fn note(&mut self, what: &str, error: PoolError) -> Result<(), PoolError> {
+        if !error.is_damage() {
+            return Err(error);
         }
-        Ok(chunks)
-    }
-
-    fn verify_point(
-        &self,
-        point: &Point,
-        verdicts: &mut HashMap<Name, Result<(), String>>,
-        report: &mut Verification,
-    ) -> Result<(), PoolError> {
-        let (machine, source) = match self.machine_of(point.source) {
-            Ok(machine) => {
-                let label = self.registry(|r| r.sources.get(&point.source).map(|s| s.label.to_string()));
-                (machine, label.unwrap_or_default())
-            }
-            Err(error) => {
-                report.damaged(format!("point {} of source {}: {error}", point.id, point.source));
-                return Ok(());
-            }
-        };
-        let title = format!("{}/{source}@{}", machine.label, point.id);
-        let key = self.keys.naming(machine.domain);
-        let mut bad = HashSet::new();
-        let mut parents: HashMap<ObjectId, ItemKey> = HashMap::new();
-        for item in ItemTree::default().range(self, &tree_root(point)?, ..) {
-            let (item_key, item) = match item {
-                Ok(item) => item,
-                Err(error) => {
-                    report.damaged(format!("{title}: part of its tree cannot be read: {error}"));
-                    break;
-                }
-            };
-            match (&item_key.part, item) {
-                (ItemPart::Entry(_), Item::Entry(object, _)) => {
-                    parents.entry(object).or_insert(item_key);
-                }
-                (_, Item::Extent(Extent::Chunk { name, .. })) => {
-                    let verdict = verdicts.entry(name).or_insert_with(|| {
-                        let place = self
-                            .state()
-                            .chunk(&name)
-                            .and_then(|place| place.ok_or(PoolError::Absent { what: "chunk", name }));
-                        let read = place.and_then(|place| self.chunk_at(&key, &name, &place));
-                        read.map(drop)
-                            .map_err(|e| model::archive::ArchiveError::new(ErrorKind::Corrupt, &e).message)
-                    });
-                    if let Err(cause) = verdict
-                        && bad.insert(item_key.object)
-                    {
-                        report.damaged(format!("{title}:{}: {cause}", path_of(&parents, item_key.object)));
-                    }
-                }
-                _ => {}
-            }
-        }
+        let cause = error.in_words();
+        self.report.damaged(if what.is_empty() { cause } else { format!("{what}: {cause}") });
         Ok(())
     }
 }
 
-/// The path of an object, as far as the entries seen so far tell.
-fn path_of(parents: &HashMap<ObjectId, ItemKey>, object: ObjectId) -> String {
-    let mut names = Vec::new();
-    let mut at = object;
-    while let Some(ItemKey { object: directory, part: ItemPart::Entry(name) }) = parents.get(&at) {
-        names.push(name.to_string());
-        at = *directory;
-        if names.len() > 4096 {
-            break;
+/// Data frames of which everything was found sound.
+#[derive(Default)]
+struct SoundFrames {
+    /// Offsets in steps of frame alignment, ascending.
+    offsets: BTreeMap<SegmentNumber, Vec<u32>>,
+    count: usize,
+}
+
+impl SoundFrames {
+    /// Frames must come in order.
+    fn add(&mut self, frame: FramePlace) {
+        if self.count < SOUND_MAX
+            && let Some(step) = Self::step(frame.offset)
+        {
+            self.count += 1;
+            self.offsets.entry(frame.segment).or_default().push(step);
         }
     }
-    names.reverse();
-    names.join("/")
+
+    fn has(&self, frame: FramePlace) -> bool {
+        let of_segment = self.offsets.get(&frame.segment);
+        let found = |steps: &Vec<u32>| Some(steps.binary_search(&Self::step(frame.offset)?).is_ok());
+        of_segment.and_then(found).unwrap_or(false)
+    }
+
+    fn step(offset: u64) -> Option<u32> {
+        let alignment = chunk::FRAME_ALIGNMENT as u64;
+        offset.is_multiple_of(alignment).then(|| u32::try_from(offset / alignment).ok())?
+    }
+}
+
+/// What was found of the chunks that were looked at last.
+#[derive(Default)]
+struct Verdicts {
+    /// For whom: chunks of others are not there.
+    machine: MachineId,
+    /// The length of a chunk, or why it cannot be read.
+    chunks: HashMap<Name, Result<u32, String>>,
 }

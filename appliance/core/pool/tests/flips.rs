@@ -8,9 +8,9 @@ use chunk::{BundleLimits, Compressor, Decompressor, Level, VerifiedBuilder};
 use medium::Poisoning;
 use medium::sim::{Random, SimClock, SimDisk, SimEntropy};
 use model::archive::Archive;
-use model::item::{Extent, Item, ItemKey};
+use model::item::{Attributes, Extent, FileKind, Inode, Item, ItemKey};
 use model::record::{Label, Machine, Source, Totals};
-use model::{Name, ObjectId, SequenceNumber, Time};
+use model::{EntryName, Name, ObjectId, SequenceNumber, Time};
 use pool::keys::{PassphraseCost, Unlock};
 use pool::layout::SegmentLimits;
 use pool::{NewPoint, Options, Pool, PoolArchive, PoolError, Scope, World};
@@ -51,6 +51,34 @@ fn chunks(number: u64) -> Vec<Vec<u8>> {
     vec![b"shared by everybody".to_vec(), number.to_string().repeat(700).into_bytes(), noise]
 }
 
+/// The items of a directory with a file for each chunk, in order.
+fn files(names: &[Name], chunks: &[Vec<u8>]) -> Vec<(ItemKey, Option<Item>)> {
+    let attributes = |kind| Attributes {
+        kind,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        modified: Time(0),
+        changed: Time(0),
+        rdev: 0,
+        target: Vec::new(),
+        image: false,
+    };
+    let inode = |kind, size| Item::Inode(Inode { attributes: attributes(kind), size, links: 1 });
+    let mut items = vec![(ItemKey::inode(ObjectId::ROOT), inode(FileKind::Directory, 0))];
+    for ((name, chunk), number) in names.iter().zip(chunks).zip(ObjectId::ROOT.0 + 1..) {
+        let object = ObjectId(number);
+        let entry = EntryName::new(format!("file {number}").as_bytes()).unwrap();
+        let length = u32::try_from(chunk.len()).unwrap();
+        items.push((ItemKey::entry(ObjectId::ROOT, entry), Item::Entry(object, FileKind::File)));
+        items.push((ItemKey::inode(object), inode(FileKind::File, u64::from(length))));
+        let extent = Extent::Chunk { name: *name, skip: 0, length };
+        items.push((ItemKey::extent(object, 0), Item::Extent(extent)));
+    }
+    items.sort_by(|(a, _), (b, _)| a.cmp(b));
+    items.into_iter().map(|(key, item)| (key, Some(item))).collect()
+}
+
 fn add_point(pool: &mut Pool, machine: &Machine, source: &Source, number: u64) -> Result<(), PoolError> {
     let naming = pool.shared().keys().naming(machine.domain);
     let mut builder = VerifiedBuilder::new(BundleLimits::default());
@@ -58,10 +86,7 @@ fn add_point(pool: &mut Pool, machine: &Machine, source: &Source, number: u64) -
     let bundle =
         builder.finish(&mut Compressor::default(), &mut Decompressor::default(), Level::default()).unwrap();
     pool.put_bundle(machine.id, bundle)?;
-    let items = names.iter().zip(1u64..).map(|(name, at)| {
-        let extent = Extent::Chunk { name: *name, skip: 0, length: 1 };
-        (ItemKey::extent(ObjectId(at), 0), Some(Item::Extent(extent)))
-    });
+    let items = files(&names, &chunks(number));
     let applied = ItemTree::default().apply(pool, &Root::EMPTY, items).map_err(pool::archive::tree_error)?;
     let point = NewPoint {
         source: source.id,
@@ -96,9 +121,9 @@ fn whole_points(pool: &Pool, context: &str) -> u64 {
     for source in archive.sources().unwrap_or_default() {
         for point in archive.points(source.id).unwrap_or_default() {
             let Ok(items) = archive.items(point.key(), &[], &[0xff; 9], 100) else { continue };
-            let extents = items.into_iter().map(|(_, item)| match item {
-                Item::Extent(Extent::Chunk { name, .. }) => name,
-                other => panic!("{context}: {other:?} was never stored"),
+            let extents = items.into_iter().filter_map(|(_, item)| match item {
+                Item::Extent(Extent::Chunk { name, .. }) => Some(name),
+                _ => None,
             });
             let names: Vec<Name> = extents.collect();
             let expected = chunks(point.number);

@@ -8,9 +8,9 @@ use chunk::{BundleLimits, Compressor, Decompressor, Level, NamingKey, VerifiedBu
 use medium::sim::{Fault, FaultPlan, Random, SimClock, SimDisk, SimEntropy, Survival};
 use medium::{Disk, Poisoning};
 use model::archive::Archive;
-use model::item::{Extent, Item, ItemKey};
+use model::item::{Attributes, Extent, FileKind, Inode, Item, ItemKey};
 use model::record::{Label, Machine, Source, Totals};
-use model::{ErrorKind, Name, ObjectId, SequenceNumber, Time};
+use model::{EntryName, ErrorKind, Name, ObjectId, SequenceNumber, Time};
 use pool::keys::{PassphraseCost, Unlock};
 use pool::layout::SegmentLimits;
 use pool::{NewPoint, Options, Pool, PoolArchive, PoolError, Scope, World};
@@ -67,15 +67,40 @@ fn chunks(number: u64) -> Vec<Vec<u8>> {
     all
 }
 
+/// The items of a directory with a file for each chunk, in order.
+fn files(names: &[Name], chunks: &[Vec<u8>]) -> Vec<(ItemKey, Option<Item>)> {
+    let attributes = |kind| Attributes {
+        kind,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        modified: Time(0),
+        changed: Time(0),
+        rdev: 0,
+        target: Vec::new(),
+        image: false,
+    };
+    let inode = |kind, size| Item::Inode(Inode { attributes: attributes(kind), size, links: 1 });
+    let mut items = vec![(ItemKey::inode(ObjectId::ROOT), inode(FileKind::Directory, 0))];
+    for ((name, chunk), number) in names.iter().zip(chunks).zip(ObjectId::ROOT.0 + 1..) {
+        let object = ObjectId(number);
+        let entry = EntryName::new(format!("file {number}").as_bytes()).unwrap();
+        let length = u32::try_from(chunk.len()).unwrap();
+        items.push((ItemKey::entry(ObjectId::ROOT, entry), Item::Entry(object, FileKind::File)));
+        items.push((ItemKey::inode(object), inode(FileKind::File, u64::from(length))));
+        let extent = Extent::Chunk { name: *name, skip: 0, length };
+        items.push((ItemKey::extent(object, 0), Item::Extent(extent)));
+    }
+    items.sort_by(|(a, _), (b, _)| a.cmp(b));
+    items.into_iter().map(|(key, item)| (key, Some(item))).collect()
+}
+
 /// Makes a point whose tree names the chunks of a number.
 fn add_point(pool: &mut Pool, machine: &Machine, source: &Source, number: u64) -> Result<(), PoolError> {
     let naming = pool.shared().keys().naming(machine.domain);
     let (names, bundle) = bundle(&naming, &chunks(number));
     pool.put_bundle(machine.id, bundle)?;
-    let items = names.iter().zip(1u64..).map(|(name, at)| {
-        let extent = Extent::Chunk { name: *name, skip: 0, length: 1 };
-        (ItemKey::extent(ObjectId(at), 0), Some(Item::Extent(extent)))
-    });
+    let items = files(&names, &chunks(number));
     let applied = ItemTree::default().apply(pool, &Root::EMPTY, items).map_err(pool::archive::tree_error)?;
     pool.commit_point(NewPoint {
         source: source.id,
@@ -105,13 +130,11 @@ fn check_points(pool: &Pool) -> u64 {
             count += 1;
             assert_eq!(point.number, point.sequence.0, "points are in order");
             let items = archive.items(point.key(), &[], &[0xff; 9], 100).unwrap();
-            let names: Vec<Name> = items
-                .into_iter()
-                .map(|(_, item)| match item {
-                    Item::Extent(Extent::Chunk { name, .. }) => name,
-                    other => panic!("{other:?}"),
-                })
-                .collect();
+            let extents = items.into_iter().filter_map(|(_, item)| match item {
+                Item::Extent(Extent::Chunk { name, .. }) => Some(name),
+                _ => None,
+            });
+            let names: Vec<Name> = extents.collect();
             let read = archive.chunks(point.key(), &names).unwrap();
             let read: Vec<Vec<u8>> = read.into_iter().map(|bytes| bytes.unwrap().to_vec()).collect();
             assert_eq!(read, chunks(point.number));

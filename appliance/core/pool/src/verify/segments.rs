@@ -1,0 +1,183 @@
+//! Segments as they lie on the drive: header, frames one after the other, footer.
+
+use chunk::{FRAME_HEADER_LENGTH, FrameHeader, FrameKind};
+use model::{ErrorKind, Name, SegmentNumber};
+
+use super::Examination;
+use crate::PoolError;
+use crate::layout::SEGMENT_HEADER_LENGTH;
+use crate::reader::{OpenedFrame, SegmentReader};
+use crate::replay::next_frame;
+use crate::segment::{Footer, FooterEntry, FramePlace};
+
+impl Examination<'_> {
+    /// Every segment, as far as commits have made it valid.
+    pub(super) fn segments(&mut self) -> Result<(), PoolError> {
+        let lengths = self.shared.state().mark.lengths.clone();
+        for (number, length) in lengths {
+            match self.frames.segment(number) {
+                Ok(segment) => self.segment(&segment, length)?,
+                Err(error) => self.note(&format!("segment {number}"), error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn segment(&mut self, segment: &SegmentReader, length: u64) -> Result<(), PoolError> {
+        let number = segment.header.number;
+        if let Some(cause) = &segment.header_lost {
+            let cause = cause.in_words();
+            self.report.damaged(format!(
+                "segment {number}: it is read by the copy of its header in its footer: {cause}"
+            ));
+        }
+        let (footer, mut is_whole) = match segment.footer() {
+            Ok(footer) => (footer, true),
+            Err(error) => {
+                self.note(&format!("footer of segment {number}"), error)?;
+                (None, false)
+            }
+        };
+        if footer.as_ref().is_some_and(|footer| footer.header != segment.header.encode()) {
+            self.report.damaged(format!("footer of segment {number}: its copy of the header differs"));
+        }
+        let mut offset = SEGMENT_HEADER_LENGTH as u64;
+        let mut frames = 0;
+        while offset < length {
+            match frame_header(segment, offset) {
+                Ok(header) => {
+                    let place = FramePlace { segment: number, offset, sealed_length: header.sealed_length() };
+                    self.frame(segment, place, footer.as_ref())?;
+                    frames += 1;
+                    offset += header.padded_length() as u64;
+                }
+                Err(error) => {
+                    is_whole = false;
+                    self.note(&format!("segment {number}: no sound frame at {offset}"), error)?;
+                    match self.frame_behind(segment, footer.as_ref(), offset, length)? {
+                        Some(next) => offset = next,
+                        None => break,
+                    }
+                }
+            }
+        }
+        if footer.is_none() && is_whole && self.lacks_footer(segment, length, frames)? {
+            self.report.damaged(format!("footer of segment {number}: it is damaged"));
+        }
+        Ok(())
+    }
+
+    /// Where the next frame behind a damaged place starts, in `..length`.
+    fn frame_behind(
+        &mut self,
+        segment: &SegmentReader,
+        footer: Option<&Footer>,
+        offset: u64,
+        length: u64,
+    ) -> Result<Option<u64>, PoolError> {
+        let listed =
+            |f: &Footer| f.entries.get(f.entries.partition_point(|entry| entry.offset <= offset)).cloned();
+        if let Some(entry) = footer.and_then(listed) {
+            return Ok(Some(entry.offset));
+        }
+        match next_frame(&*segment.file, offset + FRAME_HEADER_LENGTH as u64, length) {
+            Ok(found) => Ok(found.map(|(at, _)| at)),
+            // Frames behind another place that cannot be read are reached through the points that need them.
+            Err(error) if error.kind() == ErrorKind::Io && segment.answers() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether what follows the valid bytes was a footer: nothing else is as long and no frame.
+    fn lacks_footer(&self, segment: &SegmentReader, length: u64, frames: u64) -> Result<bool, PoolError> {
+        let behind = segment.file.length()?.saturating_sub(length);
+        let is_frame = frame_header(segment, length).is_ok();
+        // The writer may have sealed the segment meanwhile.
+        Ok(behind == Footer::length(frames) && !is_frame && segment.footer()?.is_none())
+    }
+
+    /// Opens a frame, and names anew what is in it.
+    fn frame(
+        &mut self,
+        segment: &SegmentReader,
+        place: FramePlace,
+        footer: Option<&Footer>,
+    ) -> Result<(), PoolError> {
+        let mut bytes = match segment.bytes(place) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.note("", error),
+        };
+        self.report.bytes += bytes.len() as u64;
+        let payload = bytes.get(FRAME_HEADER_LENGTH..FRAME_HEADER_LENGTH + place.sealed_length as usize);
+        let hash = *blake3::hash(payload.unwrap_or_default()).as_bytes();
+        let opened = self.frames.with_decompressor(|d| segment.open_bytes(place.offset, &mut bytes, d));
+        match opened.and_then(|frame| self.content(place, &frame).map(|chunks| (frame.kind, chunks))) {
+            Ok((kind, chunks)) => {
+                self.report.frames += 1;
+                self.report.chunks += chunks;
+                if kind == FrameKind::Data {
+                    self.sound.add(place);
+                }
+                let FramePlace { offset, sealed_length, .. } = place;
+                let expected = FooterEntry { offset, sealed_length, kind: kind as u32, hash };
+                let listed = |f: &Footer| {
+                    let at = f.entries.binary_search_by_key(&offset, |entry| entry.offset);
+                    at.is_ok_and(|at| f.entries.get(at) == Some(&expected))
+                };
+                if !footer.is_none_or(listed) {
+                    let number = place.segment;
+                    self.report
+                        .damaged(format!("footer of segment {number}: it is wrong of the frame at {offset}"));
+                }
+                Ok(())
+            }
+            Err(error) => self.note("", error),
+        }
+    }
+
+    /// Names anew what is in a frame; the number of its chunks.
+    fn content(&self, place: FramePlace, frame: &OpenedFrame) -> Result<u64, PoolError> {
+        let mut chunks = 0;
+        for (entry, range) in frame.table.iter().flat_map(chunk::Table::ranges) {
+            let bytes = frame.plaintext.get(range.clone()).unwrap_or_default();
+            let is_sound = match frame.kind {
+                FrameKind::Pages => self.shared.keys.page().name(bytes) == entry.name,
+                _ => {
+                    chunks += 1;
+                    self.is_named(&entry.name, bytes, place, range.start)?
+                }
+            };
+            if !is_sound {
+                let what = if frame.kind == FrameKind::Pages { "page" } else { "chunk" };
+                let (segment, offset) = (place.segment, place.offset);
+                return Err(PoolError::Name { what, name: entry.name, segment, offset });
+            }
+        }
+        Ok(chunks)
+    }
+
+    /// Whether a chunk in a frame has its name and the catalog says so; what the catalog does not know has no owner, and
+    /// without that no name.
+    fn is_named(
+        &self,
+        name: &Name,
+        bytes: &[u8],
+        frame: FramePlace,
+        start: usize,
+    ) -> Result<bool, PoolError> {
+        let Some(known) = self.shared.state().chunk(name)? else { return Ok(true) };
+        let domain = self.shared.registry(|r| r.machines.get(&known.owner).map(|machine| machine.domain));
+        let Some(domain) = domain else { return Ok(true) };
+        let is_placed =
+            known.frame != frame || (known.start as usize == start && known.length as usize == bytes.len());
+        Ok(is_placed && self.shared.keys.naming(domain).name(bytes) == *name)
+    }
+}
+
+/// The header of the frame at `offset`.
+fn frame_header(segment: &SegmentReader, offset: u64) -> Result<FrameHeader, PoolError> {
+    let mut bytes = [0; FRAME_HEADER_LENGTH];
+    segment.fill(offset, &mut bytes)?;
+    let number: SegmentNumber = segment.header.number;
+    FrameHeader::parse(&bytes).map_err(|source| PoolError::Frame { segment: number, offset, source })
+}
