@@ -78,15 +78,19 @@ impl Backup for Session {
     }
 
     fn operations(&mut self, operations: Vec<Operation>) -> Result<(), ArchiveError> {
-        let ingest = self.ingest.as_mut().ok_or_else(|| crate::appliance::refused("the backup is over"))?;
-        ingest.operations(self.next, &operations)?;
-        self.next = SequenceNumber(self.next.0.saturating_add(operations.len() as u64));
-        if ingest.wants_flush() {
+        let mut rest = operations.as_slice();
+        loop {
             let mut ingest = self.take_ingest()?;
+            let taken = ingest.operations(self.next, rest)?;
+            self.next = SequenceNumber(self.next.0.saturating_add(taken as u64));
+            rest = rest.get(taken..).unwrap_or_default();
+            if !ingest.wants_flush() {
+                self.ingest = Some(ingest);
+                return Ok(());
+            }
             let flushed = self.storage.change(move |pool| ingest.flush(pool).map(|()| ingest))?;
             self.ingest = Some(flushed);
         }
-        Ok(())
     }
 
     fn durable(&mut self) -> u64 {

@@ -15,8 +15,6 @@ use tree::Root;
 
 use crate::{Fold, FoldError};
 
-/// Changes that wait in memory before they become pages.
-const CHANGES_MAX: usize = 500_000;
 /// Most names of lacking chunks that are told.
 const LACKING_MAX: usize = 4096;
 
@@ -154,26 +152,35 @@ impl Ingest {
         self.matched
     }
 
-    /// Takes operations in, the first of which has the number `first`.
-    pub fn operations(&mut self, first: SequenceNumber, operations: &[Operation]) -> Result<(), IngestError> {
+    /// Takes operations in, the first of which has the number `first`, until a flush is wanted; how many it took.
+    /// The others are to be handed over again after the flush, also if there are none: a removal may be left to do.
+    pub fn operations(
+        &mut self,
+        first: SequenceNumber,
+        operations: &[Operation],
+    ) -> Result<usize, IngestError> {
         self.check_opening()?;
         if first != self.last.next() {
             return Err(IngestError::Sequence { expected: self.last.next(), found: first });
         }
-        for operation in operations {
+        self.fold.resume(&*self.shared)?;
+        for (taken, operation) in operations.iter().enumerate() {
+            if self.wants_flush() {
+                return Ok(taken);
+            }
             let sequence = self.last.next();
             let wrong = |source| IngestError::Operation { sequence, source };
             self.fold.operation(&*self.shared, operation).map_err(wrong)?;
             self.check_chunk(operation)?;
             self.last = sequence;
         }
-        Ok(())
+        Ok(operations.len())
     }
 
     /// Whether changes should become pages before more come.
     #[must_use]
-    pub fn wants_flush(&self) -> bool {
-        self.fold.len() >= CHANGES_MAX
+    pub const fn wants_flush(&self) -> bool {
+        self.fold.wants_flush()
     }
 
     /// Makes pages of what waits.
@@ -211,7 +218,11 @@ impl Ingest {
         if newest != self.base {
             return Err(IngestError::Overtaken);
         }
-        let root = self.fold.flush(pool)?;
+        let mut root = self.fold.flush(pool)?;
+        while self.fold.is_removing() {
+            self.fold.resume(&*self.shared)?;
+            root = self.fold.flush(pool)?;
+        }
         let new = NewPoint {
             source: self.source.id,
             sequence: self.last,

@@ -5,6 +5,8 @@
 
 mod fold;
 mod ingest;
+mod overlay;
+mod ranges;
 
 pub use fold::{Fold, FoldError};
 pub use ingest::{Closing, Ingest, IngestError, Ingested};

@@ -292,6 +292,9 @@ impl Session {
     /// Hands operations over; false if the session has to begin again.
     fn operations(&mut self, operations: &[Operation]) -> Result<bool, Failure> {
         let taken = answer(self.ingest.operations(self.last.next(), operations), self.is_stale)?;
+        if taken.is_some_and(|taken| taken != operations.len()) {
+            return Err(breach("a few operations are more than waits in memory"));
+        }
         self.last = SequenceNumber(self.last.0 + operations.len() as u64);
         Ok(taken.is_some())
     }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use model::item::{ItemPart, ItemRange};
 use model::operation::Content;
 use proptest::prelude::*;
+use tree::ItemTree;
 use tree::memory::MemoryPages;
 
 use super::*;
@@ -243,4 +245,85 @@ fn operations_that_do_not_fit_are_refused_and_change_nothing() {
         assert_eq!(error.kind(), ErrorKind::Refused, "{operation:?}");
     }
     assert_eq!(fold.flush(&mut pages).unwrap(), before);
+}
+
+fn write(object: u64, offset: u64, length: u32) -> Operation {
+    let content = Content::Chunk { name: chunk(1), skip: 0, length };
+    Operation::Write { object: ObjectId(object), offset, content }
+}
+
+fn hole(object: u64, offset: u64, length: u64) -> Operation {
+    Operation::Write { object: ObjectId(object), offset, content: Content::Hole { length } }
+}
+
+/// A tree with a file of so many extents of 100,000 bytes, and a small file on either side.
+fn large_file(pages: &mut MemoryPages, extents: u64) -> Root {
+    let mut fold = Fold::new(Root::EMPTY);
+    for (object, text) in [(2, "before"), (3, "large"), (4, "behind")] {
+        fold.operation(pages, &make(object, text, FileKind::File)).unwrap();
+    }
+    let extents = (0..extents).map(|k| write(3, k * 100_000, 100_000));
+    for operation in extents.chain([write(2, 0, 5), write(4, 0, 5)]) {
+        fold.operation(pages, &operation).unwrap();
+    }
+    fold.flush(pages).unwrap()
+}
+
+#[test]
+fn rewriting_a_large_file_costs_what_changes() {
+    type Changes = fn(u64) -> Vec<Operation>;
+    let cases: [(&str, Changes); 8] = [
+        ("cut elsewhere", |n| (0..n).map(|k| write(3, k * 99_991, 99_991)).collect()),
+        ("in place", |n| (0..n).map(|k| write(3, k * 100_000, 100_000)).collect()),
+        ("from the end", |n| (0..n).rev().map(|k| write(3, k * 100_000, 99_000)).collect()),
+        ("bytes inserted near the start", |n| (0..n).map(|k| write(3, 777 + k * 100_000, 100_000)).collect()),
+        ("scattered", |n| (0..n).map(|k| write(3, k * 7_777_777 % (n * 100_000), 4096)).collect()),
+        ("a hole again and again", |n| (0..n).map(|k| hole(3, k, n * 100_000 - k)).collect()),
+        ("a hole, and bytes from its end", |n| {
+            let bytes = (0..n).rev().map(|k| write(3, k * 100_000 + 1, 10));
+            std::iter::once(hole(3, 0, n * 100_000)).chain(bytes).collect()
+        }),
+        ("cut down in steps", |n| {
+            let step = |k| Operation::Truncate { object: ObjectId(3), size: k * 100_000 + 1 };
+            (0..n).rev().map(step).collect()
+        }),
+    ];
+    for (what, changes) in cases {
+        for n in [500, 4000] {
+            let mut pages = MemoryPages::new();
+            let mut fold = Fold::new(large_file(&mut pages, n));
+            let before = pages.reads();
+            for operation in changes(n) {
+                fold.operation(&pages, &operation).unwrap();
+            }
+            let taken = pages.reads() - before;
+            assert!(taken <= 8 * n + 8, "{what}: {n} extents took {taken} reads of pages");
+            let root = fold.flush(&mut pages).unwrap();
+            let flushed = pages.reads() - before - taken;
+            assert!(flushed <= n / 10 + 10, "{what}: {n} extents took {flushed} reads of pages to flush");
+            let ends = |object| stored(&pages, &root, ObjectId(object));
+            assert_eq!((ends(2).len(), ends(4).len()), (5, 5), "{what}: its neighbours are as they were");
+        }
+    }
+}
+
+#[test]
+fn taking_a_large_file_away_reads_and_holds_next_to_nothing() {
+    let mut pages = MemoryPages::new();
+    let base = large_file(&mut pages, 4000);
+    let cases = [
+        ("removed", Operation::Remove { directory: ObjectId::ROOT, name: name("large") }),
+        ("replaced", make(9, "large", FileKind::File)),
+        ("emptied", Operation::Truncate { object: ObjectId(3), size: 0 }),
+    ];
+    for (what, operation) in cases {
+        let mut fold = Fold::new(base);
+        let before = pages.reads();
+        fold.operation(&pages, &operation).unwrap();
+        assert!(pages.reads() - before <= 20, "{what}: {} reads", pages.reads() - before);
+        assert!(fold.waiting_bytes() <= 4096, "{what}: {} bytes wait", fold.waiting_bytes());
+        let root = fold.flush(&mut pages).unwrap();
+        assert!(stored(&pages, &root, ObjectId(3)).is_empty(), "{what}");
+        assert_eq!(stored(&pages, &root, ObjectId(4)).len(), 5, "{what}");
+    }
 }
