@@ -5,10 +5,9 @@
 
 use std::sync::Arc;
 
-use model::item::Extent;
-use model::operation::Operation;
+use model::operation::{Content, Operation};
 use model::record::{Exception, Point, Source, Totals};
-use model::{ErrorKind, Name, SequenceNumber, Time};
+use model::{ErrorKind, Name, ObjectId, SequenceNumber, Time};
 use pool::{NewPoint, Pool, PoolError, Shared};
 use thiserror::Error;
 use tree::Root;
@@ -38,6 +37,22 @@ pub enum IngestError {
         #[source]
         source: FoldError,
     },
+    /// A write names bytes that its chunk does not have.
+    #[error(
+        "operation {sequence} puts bytes up to {end} of chunk {chunk} into object {object}; the chunk has {length}"
+    )]
+    BehindChunk {
+        /// The number of the operation.
+        sequence: SequenceNumber,
+        /// The file.
+        object: ObjectId,
+        /// The chunk.
+        chunk: Name,
+        /// Bytes that the chunk has.
+        length: u32,
+        /// The end of the bytes that are named.
+        end: u64,
+    },
     /// Another backup of the source was finished meanwhile.
     #[error("another backup of this source was finished meanwhile; begin again")]
     Overtaken,
@@ -57,7 +72,7 @@ impl IngestError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Sequence { .. } => ErrorKind::Refused,
+            Self::Sequence { .. } | Self::BehindChunk { .. } => ErrorKind::Refused,
             Self::Overtaken | Self::Reopened => ErrorKind::Busy,
             Self::Operation { source, .. } | Self::Fold(source) => source.kind(),
             Self::Pool(error) => error.kind(),
@@ -164,6 +179,11 @@ impl Ingest {
             return Err(IngestError::Sequence { expected: self.last.next(), found: first });
         }
         self.fold.resume(&*self.shared)?;
+        if self.wants_flush() {
+            return Ok(0);
+        }
+        let names: Vec<Name> = operations.iter().filter_map(named).collect();
+        let mut lengths = self.shared.known_lengths(self.source.machine, &names)?.into_iter();
         for (taken, operation) in operations.iter().enumerate() {
             if self.wants_flush() {
                 return Ok(taken);
@@ -171,7 +191,9 @@ impl Ingest {
             let sequence = self.last.next();
             let wrong = |source| IngestError::Operation { sequence, source };
             self.fold.operation(&*self.shared, operation).map_err(wrong)?;
-            self.check_chunk(operation)?;
+            if named(operation).is_some() {
+                self.check_chunk(sequence, operation, lengths.next().flatten())?;
+            }
             self.last = sequence;
         }
         Ok(operations.len())
@@ -195,14 +217,29 @@ impl Ingest {
         if self.shared.openings() == self.openings { Ok(()) } else { Err(IngestError::Reopened) }
     }
 
-    fn check_chunk(&mut self, operation: &Operation) -> Result<(), IngestError> {
-        let Operation::Write { content, .. } = operation else { return Ok(()) };
-        let Extent::Chunk { name, .. } = Extent::from(*content) else { return Ok(()) };
-        let known = self.shared.known(self.source.machine, &[name])?;
-        if known != [true] && self.lacking.len() < LACKING_MAX {
-            self.lacking.push(name);
+    /// Notes a chunk that is not here; of one that is, the bytes that an operation names must be there.
+    fn check_chunk(
+        &mut self,
+        sequence: SequenceNumber,
+        operation: &Operation,
+        length: Option<u32>,
+    ) -> Result<(), IngestError> {
+        let Operation::Write { object, content: Content::Chunk { name, skip, length: part }, .. } =
+            *operation
+        else {
+            return Ok(());
+        };
+        let end = u64::from(skip) + u64::from(part);
+        match length {
+            Some(length) if end > u64::from(length) => {
+                Err(IngestError::BehindChunk { sequence, object, chunk: name, length, end })
+            }
+            None if self.lacking.len() < LACKING_MAX => {
+                self.lacking.push(name);
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes the point; durable when this returns.
@@ -234,5 +271,13 @@ impl Ingest {
             exceptions_count: closing.exceptions_count,
         };
         Ok(Ingested::Point(Box::new(pool.commit_point(new)?)))
+    }
+}
+
+/// The chunk that an operation names.
+fn named(operation: &Operation) -> Option<Name> {
+    match operation {
+        Operation::Write { content: Content::Chunk { name, .. }, .. } => Some(*name),
+        _ => None,
     }
 }

@@ -65,12 +65,13 @@ impl Shared {
 
     /// Which chunks are in the pool and known to a machine.
     pub fn known(&self, machine: MachineId, names: &[Name]) -> Result<Vec<bool>, PoolError> {
-        let state = self.state();
-        let known = |name: &Name| match state.chunk(name)? {
-            Some(place) => state.owns(machine, name, &place),
-            None => Ok(false),
-        };
-        names.iter().map(known).collect()
+        Ok(self.known_lengths(machine, names)?.iter().map(Option::is_some).collect())
+    }
+
+    /// The lengths of those chunks that are in the pool and known to a machine.
+    pub fn known_lengths(&self, machine: MachineId, names: &[Name]) -> Result<Vec<Option<u32>>, PoolError> {
+        let owned = self.state().owned(machine, names)?;
+        Ok(owned.iter().map(|place| place.map(|place| place.length)).collect())
     }
 
     /// Whether a machine may own chunks: it has a point, or somebody's chunks wait for their first point.

@@ -330,9 +330,17 @@ impl Catalog {
 
     /// Whether a machine sent a chunk of which another machine's copy is kept.
     pub fn is_adopted(&self, name: &Name, machine: MachineId) -> Result<bool, PoolError> {
+        Ok(self.adopted(&[*name], machine)? == [true])
+    }
+
+    /// The same of some chunks, in one transaction.
+    pub fn adopted(&self, names: &[Name], machine: MachineId) -> Result<Vec<bool>, PoolError> {
         self.read("owners", |read| {
             let table = read.open_table(ADOPTED).map_err(failed("read owners"))?;
-            Ok(table.get(&adopted_key(name, machine)).map_err(failed("read owners"))?.is_some())
+            let is_adopted = |name: &Name| -> Result<bool, PoolError> {
+                Ok(table.get(&adopted_key(name, machine)).map_err(failed("read owners"))?.is_some())
+            };
+            names.iter().map(is_adopted).collect()
         })
     }
 

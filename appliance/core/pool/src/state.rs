@@ -146,6 +146,34 @@ impl State {
             || self.catalog()?.is_adopted(name, machine)?)
     }
 
+    /// The places of those chunks that are here and that a machine may know of, however many in two queries.
+    pub(crate) fn owned(&self, machine: MachineId, names: &[Name]) -> Result<Vec<Option<Place>>, PoolError> {
+        let mut places: Vec<Option<Place>> =
+            names.iter().map(|name| self.recent.chunks.get(name).copied()).collect();
+        let unknown: Vec<Name> =
+            names.iter().zip(&places).filter(|(_, p)| p.is_none()).map(|(n, _)| *n).collect();
+        let found = if unknown.is_empty() { Vec::new() } else { self.catalog()?.chunks(&unknown)? };
+        let mut found = found.into_iter();
+        for place in places.iter_mut().filter(|place| place.is_none()) {
+            *place = found.next().flatten();
+        }
+        let is_foreign = |name: &Name, place: &Option<Place>| {
+            place.is_some_and(|place| place.owner != machine)
+                && !self.recent.adopted.contains(&(*name, machine))
+        };
+        let foreign = names.iter().zip(&places).filter(|(name, place)| is_foreign(name, place));
+        let foreign: Vec<Name> = foreign.map(|(name, _)| *name).collect();
+        let adopted =
+            if foreign.is_empty() { Vec::new() } else { self.catalog()?.adopted(&foreign, machine)? };
+        let mut adopted = adopted.into_iter();
+        for (name, place) in names.iter().zip(&mut places) {
+            if is_foreign(name, place) && adopted.next() != Some(true) {
+                *place = None;
+            }
+        }
+        Ok(places)
+    }
+
     pub(crate) fn take(&mut self, keys: &PoolKeys, replayed: &Replayed) -> Result<(), PoolError> {
         for index in &replayed.indexes {
             for (name, place) in places(index) {
