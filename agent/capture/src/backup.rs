@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chunk::{Cutter, NamingKey};
-use model::Time;
 use model::record::{Exception, Point, Totals};
+use model::{ObjectId, SequenceNumber, Time};
 
 use crate::appliance::{Begun, Ending, Finish};
 use crate::cache::{Header, Snapshot, SourceCache, chain, guarded};
@@ -97,7 +97,10 @@ impl Job<'_> {
     fn scan(&self, source: &SourceCache, begun: &Begun, base: Option<&[u8]>) -> Result<Outcome, BackupError> {
         let cached = |error: CacheError| source.paths.problem(error);
         let matched = begun.matched && base.is_some();
-        let snapshot = guarded(|| source.snapshot(matched)).map_err(cached)?;
+        let mut snapshot = guarded(|| source.snapshot(matched)).map_err(cached)?;
+        if !matched {
+            snapshot.header.next = first_object(begun.sequence);
+        }
         let started = now();
         let (counters, halt) = (Counters::default(), Halt::new(self.stop));
         let memory = self.limits.memory_bytes;
@@ -168,6 +171,13 @@ impl Job<'_> {
             Ending::Lacking(names) => Err(BackupError::Lacking { count: names.len() }),
         }
     }
+}
+
+/// The number of the first new object of a scan that does not go on from an earlier one, when the newest point ends with
+/// operation `last`. Points of a source are compared by the numbers of their objects, so numbers of earlier scans are not
+/// given again: every object of a point took an operation of its own.
+const fn first_object(last: SequenceNumber) -> ObjectId {
+    ObjectId(ObjectId::ROOT.0.saturating_add(last.0)).next()
 }
 
 fn now() -> Time {

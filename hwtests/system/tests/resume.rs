@@ -264,3 +264,43 @@ fn what_protects_nothing_or_never_runs_is_refused_when_it_is_added() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&site.path("agent")), 0o700);
 }
+
+#[test]
+fn an_agent_that_has_lost_its_cache_changes_nothing_about_what_differs() {
+    let site = Site::start().unwrap();
+    let tree = site.path("files");
+    for folder in ["b", "e", "z"] {
+        fs::create_dir_all(tree.join(folder)).unwrap();
+        for name in ["f", "g"] {
+            fs::write(tree.join(folder).join(name), folder.repeat(1000) + name).unwrap();
+        }
+    }
+    site.protect(&tree).unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    fs::remove_dir_all(site.path("agent/cache")).unwrap();
+    fs::create_dir(tree.join("a")).unwrap();
+    fs::write(tree.join("a/f"), "new").unwrap();
+    fs::write(tree.join("b/g"), "edited").unwrap();
+    fs::rename(tree.join("z/f"), tree.join("z/h")).unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    let points: Vec<String> = site.points().unwrap().iter().map(|id| format!("web1/files@{id}")).collect();
+    let differs = expect(&mut site.keepfast(&["diff", &points[0], &points[1]]).unwrap(), 0).unwrap();
+    let path = |name: &str| tree.join(name).display().to_string();
+    let mut found: Vec<(&str, &str)> =
+        differs.lines().filter_map(|line| line.split_once('\t')?.into()).collect();
+    found.iter_mut().for_each(|(_, path)| *path = path.split('\t').next().unwrap());
+    // Directories above the tree are in the point, and others work there.
+    found.retain(|(_, path)| path.starts_with(tree.to_str().unwrap()));
+    let expected = [
+        ("changed", path("")),
+        ("added", path("a")),
+        ("added", path("a/f")),
+        ("changed", path("b/g")),
+        ("changed", path("z")),
+        ("removed", path("z/f")),
+        ("added", path("z/h")),
+    ];
+    let expected: Vec<(&str, &str)> =
+        expected.iter().map(|(change, path)| (*change, path.trim_end_matches('/'))).collect();
+    assert_eq!(found, expected, "{differs}");
+}
