@@ -1,13 +1,17 @@
 //! One entry of a directory: is it in the source, and is it what the last point has?
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use model::ObjectId;
 use model::item::FileKind;
 use model::operation::Operation;
 use model::path::EntryName;
 use model::record::ExceptionCause;
+use model::{Escaped, ObjectId};
+use rustix::fs::{AtFlags, readlinkat, statat};
 
 use super::{Child, WalkError, Walker, Was};
 use crate::record::Record;
@@ -45,10 +49,22 @@ impl Walker<'_> {
             children.push(self.subdirectory(directory, name, seen, before, chosen)?);
             return Ok(());
         }
-        if matches!(chosen, Some(Selection::Some(_))) {
-            let path = directory.path_of(name.as_bytes());
-            let detail = "a protected path leads through it, but it is no directory";
-            self.remark(path, ExceptionCause::Unreadable, detail);
+        match chosen {
+            Some(Selection::Some(_)) => {
+                let path = directory.path_of(name.as_bytes());
+                let detail = "a protected path leads through it, but it is no directory";
+                self.remark(path, ExceptionCause::Unreadable, detail);
+            }
+            Some(Selection::All) if seen.kind == FileKind::Symlink => {
+                if let Some(target) = directory_behind(directory, name) {
+                    let target = Escaped(&target);
+                    let detail = format!(
+                        "is a link to a directory, which is not followed; protect its target {target}"
+                    );
+                    self.remark(directory.path_of(name.as_bytes()), ExceptionCause::Unreadable, &detail);
+                }
+            }
+            Some(Selection::All) | None => {}
         }
         if seen.links > 1 {
             self.linked(directory, name, &seen, before)?;
@@ -147,4 +163,16 @@ impl Walker<'_> {
         Counters::add(counter, 1);
         Counters::add(&self.counters.bytes, bytes);
     }
+}
+
+/// Where a symbolic link leads, if that is a directory.
+fn directory_behind(directory: &Directory, name: &EntryName) -> Option<Vec<u8>> {
+    let behind = Seen::new(&statat(&directory.fd, name.as_bytes(), AtFlags::empty()).ok()?)?;
+    if behind.kind != FileKind::Directory {
+        return None;
+    }
+    // Only for people: a link that was changed since is named as it is written.
+    let path = PathBuf::from(OsString::from_vec(directory.path_of(name.as_bytes())));
+    let whole = path.canonicalize().map(|path| path.into_os_string().into_vec()).ok();
+    whole.or_else(|| Some(readlinkat(&directory.fd, name.as_bytes(), Vec::new()).ok()?.into_bytes()))
 }

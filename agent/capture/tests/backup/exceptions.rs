@@ -44,6 +44,35 @@ fn a_path_through_a_symbolic_link_is_not_followed() {
     assert!(world.appliance.newest_tree().has(&world.tree().join("real/file")));
 }
 
+#[test]
+fn a_protected_link_to_a_directory_is_an_exception_that_names_its_target() {
+    let mut world = World::new();
+    let at = |name: &str| world.tree().join(name);
+    std::fs::create_dir_all(at("real/below")).unwrap();
+    write(&at("real/file"), b"content");
+    let links =
+        [("to directory", "real"), ("to link", "to directory"), ("to file", "real/file"), ("dangling", "x")];
+    for (name, target) in links {
+        std::os::unix::fs::symlink(target, at(name)).unwrap();
+    }
+    std::os::unix::fs::symlink("below", at("real/inner")).unwrap();
+    let real = at("real").canonicalize().unwrap();
+    let expected = ["to directory", "to link"].map(|name| at(name).into_os_string().into_encoded_bytes());
+    world.config.paths = links.iter().map(|(name, _)| at(name)).chain([at("real")]).collect();
+    let outcome = world.backup().unwrap();
+    let found: Vec<_> = outcome.exceptions.iter().map(|problem| problem.path.clone()).collect();
+    assert_eq!(found, expected, "links below a protected path are not meant");
+    for problem in &outcome.exceptions {
+        assert_eq!(problem.cause, ExceptionCause::Unreadable);
+        let end = format!("not followed; protect its target {}", real.display());
+        assert!(problem.detail.ends_with(&end), "{}", problem.detail);
+    }
+    let point = world.appliance.newest_tree();
+    for (name, _) in links {
+        assert!(point.has(&world.tree().join(name)), "{name} is in the point all the same");
+    }
+}
+
 /// Runs something as a user who may not read everything, whoever runs the test.
 fn without_privileges<T: Send>(world: &World, action: impl FnOnce() -> T + Send) -> T {
     if !odd::is_root() {
