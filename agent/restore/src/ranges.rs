@@ -47,7 +47,7 @@ pub(crate) fn equals(file: &File, offset: u64, bytes: &[u8]) -> io::Result<bool>
 pub(crate) fn is_zero(file: &File, range: Range<u64>) -> io::Result<bool> {
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut at = range.start;
-    while let Some(data) = next_data(file, at..range.end)? {
+    while let Some(data) = next_data(file, at..range.end) {
         at = data.start;
         while at < data.end {
             let length = usize::try_from(data.end - at).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
@@ -64,7 +64,7 @@ pub(crate) fn is_zero(file: &File, range: Range<u64>) -> io::Result<bool> {
 /// Copies a range to the same place of another file, inside the kernel where it can, and without its holes.
 pub(crate) fn copy(from: &File, to: &File, range: Range<u64>) -> Result<(), CopyError> {
     let mut at = range.start;
-    while let Some(data) = next_data(from, at..range.end).map_err(CopyError::Read)? {
+    while let Some(data) = next_data(from, at..range.end) {
         copy_data(from, to, data.clone())?;
         at = data.end;
     }
@@ -78,11 +78,8 @@ fn copy_data(from: &File, to: &File, range: Range<u64>) -> Result<(), CopyError>
         match copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length) {
             Ok(0) => return Err(CopyError::Read(io::ErrorKind::UnexpectedEof.into())),
             Ok(_) | Err(Errno::INTR) => {}
-            // The last one does not say which of the files it is about.
-            Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::IO) => {
-                return copy_by_hand(from, to, read_at..range.end);
-            }
-            Err(error) => return Err(CopyError::Write(error.into())),
+            // Not every filesystem can, and no error says which of the files it is about.
+            Err(_) => return copy_by_hand(from, to, read_at..range.end),
         }
     }
     Ok(())
@@ -101,19 +98,20 @@ fn copy_by_hand(from: &File, to: &File, range: Range<u64>) -> Result<(), CopyErr
     Ok(())
 }
 
-/// The first part of a range that is not a hole; a filesystem that does not know holes has none.
-fn next_data(file: &File, range: Range<u64>) -> io::Result<Option<Range<u64>>> {
+/// The first part of a range that is not a hole.
+///
+/// Where a filesystem does not know holes, or cannot say because it is damaged further on, all of it is data.
+fn next_data(file: &File, range: Range<u64>) -> Option<Range<u64>> {
     if range.is_empty() {
-        return Ok(None);
+        return None;
     }
     let start = match seek(file, SeekFrom::Data(range.start)) {
         Ok(start) if start < range.end => start,
-        Ok(_) | Err(Errno::NXIO) => return Ok(None),
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(range)),
-        Err(error) => return Err(error.into()),
+        Ok(_) | Err(Errno::NXIO) => return None,
+        Err(_) => return Some(range),
     };
-    let end = seek(file, SeekFrom::Hole(start))?;
-    Ok(Some(start..end.min(range.end)))
+    let end = seek(file, SeekFrom::Hole(start)).unwrap_or(range.end);
+    Some(start..end.min(range.end))
 }
 
 #[cfg(test)]
