@@ -17,6 +17,16 @@ use crate::storage::Storage;
 /// Bytes of bundles after which what came is made durable.
 const DURABLE_BYTES: u64 = 256 << 20;
 
+/// Bytes of changes that wait in memory, of all backups together while they are busy.
+const WAITING_BYTES: usize = 128 << 20;
+/// The same of one backup, however few there are.
+const WAITING_BYTES_EACH: usize = 32 << 20;
+
+/// What one backup of so many may hold.
+fn share(backups: usize) -> usize {
+    (WAITING_BYTES / backups.max(1)).min(WAITING_BYTES_EACH)
+}
+
 /// A backup under way.
 pub(crate) struct Session {
     storage: Arc<Storage>,
@@ -26,6 +36,7 @@ pub(crate) struct Session {
     last_bundle: u64,
     durable: u64,
     waiting_bytes: u64,
+    _counted: Arc<()>,
 }
 
 impl Session {
@@ -39,6 +50,7 @@ impl Session {
         let ingest = Ingest::begin(Arc::clone(storage.shared()), source, continuity)?;
         let (sequence, matched) = (ingest.sequence(), ingest.is_matched());
         let empty = !storage.shared().has_chunks(machine)?;
+        let counted = storage.backup();
         let session = Self {
             storage,
             machine,
@@ -47,6 +59,7 @@ impl Session {
             last_bundle: 0,
             durable: 0,
             waiting_bytes: 0,
+            _counted: counted,
         };
         Ok((Begun { sequence, matched, empty }, session))
     }
@@ -81,6 +94,7 @@ impl Backup for Session {
         let mut rest = operations.as_slice();
         loop {
             let mut ingest = self.take_ingest()?;
+            ingest.set_flush_bytes(share(self.storage.backup_count()));
             let taken = ingest.operations(self.next, rest)?;
             self.next = SequenceNumber(self.next.0.saturating_add(taken as u64));
             rest = rest.get(taken..).unwrap_or_default();
@@ -108,5 +122,17 @@ impl Backup for Session {
             }
             Ingested::Lacking(names) => Ok(Finished::Lacking(names)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backups_share_memory() {
+        assert_eq!((share(1), share(4)), (WAITING_BYTES_EACH, WAITING_BYTES_EACH));
+        assert!((5..1000).all(|count| share(count) * count <= WAITING_BYTES));
+        assert!(share(128) >= 1 << 20, "pages are not written for a few changes");
     }
 }

@@ -23,6 +23,8 @@ type Change = Box<dyn FnOnce(&mut Pool) + Send>;
 /// The way to the writer's thread.
 pub(crate) struct Storage {
     shared: Arc<Shared>,
+    /// Held once by every backup, so that they can be counted.
+    backups: Arc<()>,
     changes: Option<SyncSender<Change>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -34,12 +36,22 @@ impl Storage {
         let (changes, waiting) = sync_channel(WAITING_MAX);
         let builder = std::thread::Builder::new().name("pool-writer".into());
         let thread = builder.spawn(move || write(pool, &waiting))?;
-        Ok(Self { shared, changes: Some(changes), thread: Some(thread) })
+        Ok(Self { shared, backups: Arc::new(()), changes: Some(changes), thread: Some(thread) })
     }
 
     /// What readers need.
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Counts a backup while it is held.
+    pub(crate) fn backup(&self) -> Arc<()> {
+        Arc::clone(&self.backups)
+    }
+
+    /// How many backups are counted.
+    pub(crate) fn backup_count(&self) -> usize {
+        Arc::strong_count(&self.backups) - 1
     }
 
     /// Does a change on the writer's thread and waits for what it gives.

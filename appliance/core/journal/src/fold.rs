@@ -21,7 +21,7 @@ use tree::{PageSink, PageSource, Root};
 use crate::overlay::Overlay;
 use removal::{Naming, REMOVED};
 
-/// Bytes of changes that wait in memory before they should become pages.
+/// Bytes of changes that wait in memory before they should become pages, if nobody says otherwise.
 const FLUSH_BYTES: usize = 32 << 20;
 
 /// An operation that does not fit the state, or a tree that cannot be read.
@@ -72,14 +72,8 @@ impl Fold {
     /// Nothing yet, on top of a tree. A tree without items gets a root directory.
     #[must_use]
     pub fn new(base: Root) -> Self {
-        Self::with_flush_bytes(base, FLUSH_BYTES)
-    }
-
-    /// The same, with another bound of what waits in memory.
-    #[must_use]
-    pub fn with_flush_bytes(base: Root, flush_bytes: usize) -> Self {
-        let state = Overlay::new(base, flush_bytes);
-        let mut fold = Self { state, flush_bytes, removing: false, naming: None };
+        let state = Overlay::new(base, FLUSH_BYTES);
+        let mut fold = Self { state, flush_bytes: FLUSH_BYTES, removing: false, naming: None };
         if base.is_empty() {
             let attributes = Attributes {
                 kind: FileKind::Directory,
@@ -95,6 +89,12 @@ impl Fold {
             fold.put_inode(ObjectId::ROOT, Inode { attributes, size: 0, links: 1 });
         }
         fold
+    }
+
+    /// Sets how many bytes may wait in memory.
+    pub fn set_flush_bytes(&mut self, flush_bytes: usize) {
+        self.flush_bytes = flush_bytes.max(1);
+        self.state.set_flush_bytes(self.flush_bytes);
     }
 
     /// Memory that what waits takes, about.

@@ -167,6 +167,11 @@ impl Ingest {
         self.matched
     }
 
+    /// Sets how many bytes of changes may wait in memory.
+    pub fn set_flush_bytes(&mut self, flush_bytes: usize) {
+        self.fold.set_flush_bytes(flush_bytes);
+    }
+
     /// Takes operations in, the first of which has the number `first`, until a flush is wanted; how many it took.
     /// The others are to be handed over again after the flush, also if there are none: a removal may be left to do.
     pub fn operations(

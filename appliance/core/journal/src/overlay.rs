@@ -37,14 +37,15 @@ pub(crate) struct Overlay {
 impl Overlay {
     /// A tree without changes; applying some takes no more than about `flush_bytes` besides them.
     pub(crate) fn new(base: Root, flush_bytes: usize) -> Self {
-        Self {
-            tree: ItemTree::default(),
-            base,
-            changes: BTreeMap::new(),
-            gone: KeyRanges::default(),
-            bytes: 0,
-            deletions_max: (flush_bytes / ENTRY).max(1),
-        }
+        let (changes, gone) = (BTreeMap::new(), KeyRanges::default());
+        let mut overlay = Self { tree: ItemTree::default(), base, changes, gone, bytes: 0, deletions_max: 1 };
+        overlay.set_flush_bytes(flush_bytes);
+        overlay
+    }
+
+    /// Sets what applying takes besides the changes.
+    pub(crate) fn set_flush_bytes(&mut self, flush_bytes: usize) {
+        self.deletions_max = (flush_bytes / ENTRY).max(1);
     }
 
     /// Memory that the changes take, about.

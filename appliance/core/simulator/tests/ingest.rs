@@ -1,5 +1,7 @@
 //! What a backup must not do to the pool: name bytes that no chunk has, or fill its memory.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use chunk::{BundleLimits, Compressor, Decompressor, Level, VerifiedBuilder, VerifiedBundle};

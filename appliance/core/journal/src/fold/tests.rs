@@ -327,3 +327,157 @@ fn taking_a_large_file_away_reads_and_holds_next_to_nothing() {
         assert_eq!(stored(&pages, &root, ObjectId(4)).len(), 5, "{what}");
     }
 }
+
+/// Goes on until nothing is left to be removed; the most bytes that waited at once.
+fn settle(fold: &mut Fold, pages: &mut MemoryPages) -> Result<usize, FoldError> {
+    let mut most = fold.waiting_bytes();
+    while fold.wants_flush() {
+        fold.flush(pages)?;
+        fold.resume(pages)?;
+        most = most.max(fold.waiting_bytes());
+    }
+    Ok(most)
+}
+
+#[test]
+fn removing_a_large_directory_takes_bounded_memory() {
+    const FILES: u64 = 30_000;
+    const FLUSH_BYTES: usize = 100 << 10;
+    let mut pages = MemoryPages::new();
+    let mut fold = Fold::new(Root::EMPTY);
+    let make_in = |directory, text: &str, object, kind| Operation::Make {
+        directory: ObjectId(directory),
+        name: name(text),
+        object: ObjectId(object),
+        attributes: attributes(kind),
+    };
+    let mut operations = vec![make(2, "kept", FileKind::File), make(3, "large", FileKind::Directory)];
+    // Every other number, so that the files are as many ranges; and directories within each other.
+    for k in 0..FILES {
+        operations.push(make_in(3, &format!("file {k}"), 10_000 + 2 * k, FileKind::File));
+    }
+    for k in 0..2000 {
+        operations.push(make_in(3 + k, "below", 4 + k, FileKind::Directory));
+    }
+    operations.push(write(2, 0, 5));
+    for operation in &operations {
+        fold.operation(&pages, operation).unwrap();
+    }
+    let root = fold.flush(&mut pages).unwrap();
+    let remove = [
+        Operation::Remove { directory: ObjectId::ROOT, name: name("large") },
+        Operation::Rename {
+            directory: ObjectId::ROOT,
+            name: name("kept"),
+            to_directory: ObjectId::ROOT,
+            to_name: name("large"),
+        },
+        make(9_000_000, "large", FileKind::File),
+    ];
+    for operation in remove {
+        let mut fold = Fold::new(root);
+        fold.set_flush_bytes(FLUSH_BYTES);
+        fold.operation(&pages, &operation).unwrap();
+        assert!(fold.is_removing(), "{operation:?} does not fit at once");
+        let most = settle(&mut fold, &mut pages).unwrap();
+        assert!(most <= 3 * FLUSH_BYTES, "{operation:?}: {most} bytes waited");
+        let root = fold.flush(&mut pages).unwrap();
+        let left: Vec<ItemKey> = dump(&pages, &root).into_keys().collect();
+        let named = |text| ItemKey::entry(ObjectId::ROOT, name(text));
+        let (file, of_root) = (ObjectId(2), ItemKey::inode(ObjectId::ROOT));
+        let of_file = [ItemKey::inode(file), ItemKey::extent(file, 0)];
+        let expected = match operation {
+            Operation::Remove { .. } => vec![of_root, named("kept")],
+            Operation::Rename { .. } => vec![of_root, named("large")],
+            _ => vec![of_root, named("kept"), named("large")],
+        };
+        let made = ItemKey::inode(ObjectId(9_000_000));
+        let made = Some(made).filter(|_| matches!(operation, Operation::Make { .. }));
+        assert_eq!(left, expected.into_iter().chain(of_file).chain(made).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn bytes_of_names_and_values_count() {
+    let pages = MemoryPages::new();
+    let mut fold = Fold::new(Root::EMPTY);
+    fold.operation(&pages, &make(2, "file", FileKind::File)).unwrap();
+    let set = |number: u32| {
+        let (name, value) = (number.to_string().into_bytes(), vec![7; 65_536]);
+        Operation::SetXattr { object: ObjectId(2), name, value }
+    };
+    let first = fold.waiting_bytes();
+    for number in 0..100 {
+        fold.operation(&pages, &set(number)).unwrap();
+    }
+    let held = fold.waiting_bytes();
+    assert!(held >= first + 100 * 65_536 && held <= first + 100 * 66_500, "{held} bytes");
+    for number in 0..100 {
+        fold.operation(&pages, &set(number)).unwrap();
+    }
+    assert_eq!(fold.waiting_bytes(), held, "what is replaced is not held");
+    for number in 0..100 {
+        let name = number.to_string().into_bytes();
+        fold.operation(&pages, &Operation::RemoveXattr { object: ObjectId(2), name }).unwrap();
+    }
+    assert_eq!(fold.waiting_bytes(), first);
+    let fits = (0..600).take_while(|number| {
+        fold.operation(&pages, &set(*number)).unwrap();
+        !fold.wants_flush()
+    });
+    let fits = fits.count();
+    assert!((500..512).contains(&fits), "{fits} values of 64 KiB fit");
+}
+
+fn naming() -> impl Strategy<Value = Operation> {
+    let place = || (0u64..8, prop_oneof![Just("a"), Just("b"), Just("c")]);
+    let kind = prop_oneof![Just(FileKind::File), Just(FileKind::Directory), Just(FileKind::Directory)];
+    prop_oneof![
+        4 => (place(), 0u64..12, kind).prop_map(|((directory, text), object, kind)| Operation::Make {
+            directory: ObjectId(directory),
+            name: name(text),
+            object: ObjectId(object),
+            attributes: attributes(kind),
+        }),
+        1 => (place(), 0u64..12).prop_map(|((directory, text), object)| Operation::Link {
+            directory: ObjectId(directory),
+            name: name(text),
+            object: ObjectId(object),
+        }),
+        2 => place().prop_map(|(directory, text)| Operation::Remove {
+            directory: ObjectId(directory),
+            name: name(text),
+        }),
+        2 => (place(), place()).prop_map(|((directory, text), (to, to_text))| Operation::Rename {
+            directory: ObjectId(directory),
+            name: name(text),
+            to_directory: ObjectId(to),
+            to_name: name(to_text),
+        }),
+        1 => (0u64..12, 0u64..300, 1u32..64).prop_map(|(object, offset, length)| write(object, offset, length)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn names_are_the_same_however_often_it_is_flushed(
+        all in proptest::collection::vec(naming(), 1..80),
+        flush_bytes in prop_oneof![Just(1), Just(1000), Just(5000)],
+    ) {
+        let (mut pages, mut often_pages) = (MemoryPages::new(), MemoryPages::new());
+        let mut fold = Fold::new(Root::EMPTY);
+        let mut often = Fold::new(Root::EMPTY);
+        often.set_flush_bytes(flush_bytes);
+        for operation in all {
+            let once = fold.operation(&pages, &operation);
+            let parts = often.operation(&often_pages, &operation);
+            let parts = parts.and_then(|()| settle(&mut often, &mut often_pages).map(drop));
+            let words = |result: Result<(), FoldError>| result.map_err(|error| error.to_string());
+            prop_assert_eq!(words(once), words(parts));
+        }
+        let (root, same) = (fold.flush(&mut pages).unwrap(), often.flush(&mut often_pages).unwrap());
+        let all = dump(&pages, &root);
+        prop_assert!(!often.is_removing() && all.keys().all(|key| key.object != REMOVED));
+        prop_assert_eq!(dump(&often_pages, &same), all);
+    }
+}
