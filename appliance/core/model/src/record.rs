@@ -5,6 +5,21 @@ use crate::{DomainId, MachineId, Name, SequenceNumber, SourceId, Time};
 
 /// Most exceptions that a point lists; the rest is counted.
 pub const EXCEPTIONS_MAX: usize = 10_000;
+/// Most bytes that the exceptions of a point take up, so that a message or a record holds them.
+pub const EXCEPTIONS_LENGTH_MAX: usize = 3 << 20;
+
+/// Drops exceptions from the end until a point may list them; their count is to be taken before.
+pub fn fit_exceptions(exceptions: &mut Vec<Exception>) {
+    /// What CBOR adds to path and words.
+    const OVERHEAD: usize = 16;
+    let mut length = 0;
+    let fitting = exceptions.iter().take(EXCEPTIONS_MAX).take_while(|exception| {
+        length += exception.path.len() + exception.detail.len() + OVERHEAD;
+        length <= EXCEPTIONS_LENGTH_MAX
+    });
+    let count = fitting.count();
+    exceptions.truncate(count);
+}
 
 /// The name of a machine or of a source: a readable name that is safe as a folder.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
@@ -158,10 +173,10 @@ pub struct Point {
     /// What the agent read and sent.
     #[n(8)]
     pub totals: Totals,
-    /// What is not as it should be, at most [`EXCEPTIONS_MAX`].
+    /// What is not as it should be, as far as [`fit_exceptions`] keeps it.
     #[n(9)]
     pub exceptions: Vec<Exception>,
-    /// How many exceptions there were.
+    /// How many exceptions there were; if it is more than are listed, the list was cut.
     #[n(10)]
     pub exceptions_count: u64,
     /// What the agent must show to go on from this point.

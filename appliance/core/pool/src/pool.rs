@@ -200,7 +200,8 @@ impl Pool {
         if self.options.catalog_batch == 0 { 400_000 } else { self.options.catalog_batch }
     }
 
-    /// Takes a bundle from a machine; chunks that are here already are left out. Durable with the next commit.
+    /// Takes a bundle from a machine; chunks that are here already are left out. Durable with the next commit, which
+    /// is made here when as many entries wait as the catalog takes at once.
     pub fn put_bundle(&mut self, machine: MachineId, bundle: VerifiedBundle) -> Result<(), PoolError> {
         self.guard(|pool| {
             let mut seen = HashSet::new();
@@ -241,7 +242,10 @@ impl Pool {
             drop(state);
             pool.indexes.push(index);
             Ok(())
-        })
+        })?;
+        // Chunks can be so small that very many come before anybody commits.
+        let waiting = self.shared.state().recent.len();
+        if waiting >= self.batch_limit() { self.commit(Vec::new()) } else { Ok(()) }
     }
 
     /// Takes a page of a tree; its name. Durable with the next commit.
@@ -263,6 +267,7 @@ impl Pool {
 
     /// Makes everything that was put durable, with these records. An empty commit writes nothing.
     pub fn commit(&mut self, records: Vec<Record>) -> Result<(), PoolError> {
+        crate::records::check_lengths(&records)?;
         self.guard(|pool| {
             let mut records = records;
             for (machine, names) in std::mem::take(&mut pool.adopted) {

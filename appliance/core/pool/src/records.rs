@@ -1,12 +1,27 @@
 //! Adding machines, sources, settings and points.
 
-use model::record::{EXCEPTIONS_MAX, Exception, Label, Machine, Point, Source, Totals, TreeRoot};
+use model::record::{Exception, Label, Machine, Point, Source, Totals, TreeRoot, fit_exceptions};
 use model::{DomainId, MachineId, SequenceNumber, SourceId, Time};
 use tree::Root;
 
 use crate::PoolError;
 use crate::pool::Pool;
 use crate::record::Record;
+
+/// Longest record, in bytes: one frame holds it, and the mark of its commit besides.
+const RECORD_LENGTH_MAX: usize = 7 << 19;
+
+/// Refuses records that no frame would hold; nothing has been written then.
+pub(crate) fn check_lengths(records: &[Record]) -> Result<(), PoolError> {
+    for record in records {
+        let length = minicbor::to_vec(record).map_err(|e| PoolError::Refused(e.to_string()))?.len();
+        if length > RECORD_LENGTH_MAX {
+            let most = RECORD_LENGTH_MAX;
+            return Err(PoolError::Refused(format!("a record of {length} bytes is longer than {most}")));
+        }
+    }
+    Ok(())
+}
 
 /// What a new point is made of.
 #[derive(Clone, Debug)]
@@ -23,7 +38,7 @@ pub struct NewPoint {
     pub root: Root,
     /// Its figures.
     pub totals: Totals,
-    /// What is not as it should be.
+    /// What is not as it should be; the point lists as much of it as a record holds.
     pub exceptions: Vec<Exception>,
     /// How many exceptions there were.
     pub exceptions_count: u64,
@@ -77,7 +92,8 @@ impl Pool {
         let mut continuity = vec![0; 16];
         self.shared().world.entropy.fill(&mut continuity);
         let mut exceptions = new.exceptions;
-        exceptions.truncate(EXCEPTIONS_MAX);
+        let exceptions_count = new.exceptions_count.max(exceptions.len() as u64);
+        fit_exceptions(&mut exceptions);
         let root = TreeRoot { page: new.root.name(), height: new.root.height(), items: new.root.items() };
         let mut point = Point {
             source: new.source,
@@ -90,7 +106,7 @@ impl Pool {
             root,
             totals: new.totals,
             exceptions,
-            exceptions_count: new.exceptions_count,
+            exceptions_count,
             continuity,
         };
         self.commit(vec![Record::Point(Box::new(point.clone()))])?;

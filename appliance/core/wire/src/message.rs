@@ -7,7 +7,8 @@
 
 use minicbor::{Decode, Encode};
 use model::archive::{ArchiveError, PointKey};
-use model::record::{EXCEPTIONS_MAX, Exception, Label, Machine, Point, RestoreGrant, Source, Totals};
+pub use model::record::fit_exceptions;
+use model::record::{Exception, Label, Machine, Point, RestoreGrant, Source, Totals};
 use model::{Name, SequenceNumber, SourceId, Time};
 
 /// The version of the protocol that this program speaks.
@@ -22,23 +23,8 @@ pub const NAMES_MAX: usize = 4096;
 pub const OPERATIONS_MAX: usize = 8192;
 /// Most items or changes in one reply.
 pub const ITEMS_MAX: usize = 4096;
-/// Most bytes that the exceptions of a `Finish` may take up, so that it fits a frame.
-pub const EXCEPTIONS_LENGTH_MAX: usize = 3 << 20;
 /// Most bytes of chunks in the bulk of one reply, but always at least one chunk.
 pub const CHUNKS_BULK_MAX: usize = 4 << 20;
-
-/// Drops exceptions from the end until they fit a `Finish`; their count is to be taken before.
-pub fn fit_exceptions(exceptions: &mut Vec<Exception>) {
-    /// What CBOR adds to path and words.
-    const OVERHEAD: usize = 16;
-    let mut length = 0;
-    let fitting = exceptions.iter().take(EXCEPTIONS_MAX).take_while(|exception| {
-        length += exception.path.len() + exception.detail.len() + OVERHEAD;
-        length <= EXCEPTIONS_LENGTH_MAX
-    });
-    let count = fitting.count();
-    exceptions.truncate(count);
-}
 
 /// What a client asks or tells.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -124,7 +110,7 @@ pub enum Request {
         /// Its figures.
         #[n(4)]
         totals: Totals,
-        /// What is not as it should be, at most `model::record::EXCEPTIONS_MAX` and [`EXCEPTIONS_LENGTH_MAX`].
+        /// What is not as it should be, as far as [`fit_exceptions`] keeps it.
         #[cbor(n(5), decode_with = "crate::check::exceptions")]
         exceptions: Vec<Exception>,
         /// How many there were.
