@@ -140,7 +140,8 @@ pub(crate) enum SourceCommand {
     /// Directories that hold a CACHEDIR.TAG are left out, as are the agent's own data and what --exclude matches, with
     /// the rules of a .gitignore at /: a pattern with a slash is a path, one without matches at any depth, `!` takes
     /// back. All filesystems below a path are read unless --one-filesystem is given, except those that the kernel makes
-    /// up, such as /proc, and those of FUSE, which are read where they are named as a path.
+    /// up, such as /proc, and points that are mounted. Links are kept as links: what they lead to is protected where
+    /// it is.
     Add {
         /// Name of the source
         name: String,
