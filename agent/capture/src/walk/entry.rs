@@ -171,7 +171,7 @@ fn directory_behind(directory: &Directory, name: &EntryName) -> Option<Vec<u8>> 
     if behind.kind != FileKind::Directory {
         return None;
     }
-    // Only for people: a link that was changed since is named as it is written.
+    // Only for people: a link that leads nowhere by its path is named as it is written.
     let path = PathBuf::from(OsString::from_vec(directory.path_of(name.as_bytes())));
     let whole = path.canonicalize().map(|path| path.into_os_string().into_vec()).ok();
     whole.or_else(|| Some(readlinkat(&directory.fd, name.as_bytes(), Vec::new()).ok()?.into_bytes()))
