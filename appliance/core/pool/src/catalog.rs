@@ -21,7 +21,7 @@ use redb::{
 use crate::PoolError;
 use crate::backend::CatalogFile;
 use crate::header::ignore_missing;
-use crate::layout::{CATALOG, CATALOG_NEW};
+use crate::layout::{CATALOG, CATALOG_NEW, CATALOG_REPLACED};
 use crate::segment::FramePlace;
 
 type PlaceTable = TableDefinition<'static, &'static [u8; 32], &'static [u8; PLACE_LENGTH]>;
@@ -121,16 +121,6 @@ pub struct Catalog {
     failed: AtomicBool,
 }
 
-/// What became of the catalog when it was opened.
-pub enum Opening {
-    /// It was there.
-    Found(Catalog),
-    /// There was none.
-    Made(Catalog),
-    /// It could not be read; it is kept under this name.
-    SetAside(Catalog, String),
-}
-
 fn failed<E: Into<redb::Error>>(operation: &'static str) -> impl FnOnce(E) -> PoolError {
     move |error| PoolError::catalog(operation)(error.into())
 }
@@ -186,18 +176,11 @@ impl Catalog {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Opens the catalog; makes it if there is none, or none that can be read.
-    pub fn open(disk: &dyn Disk) -> Result<Opening, PoolError> {
+    /// Opens the catalog; makes it if there is none.
+    pub fn open(disk: &dyn Disk) -> Result<Self, PoolError> {
         match disk.open(CATALOG, Access::ReadWrite) {
-            Ok(file) => match Self::from_platter(file).and_then(Self::checked) {
-                Ok(catalog) => Ok(Opening::Found(catalog)),
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    let name = Self::set_aside(disk)?;
-                    Ok(Opening::SetAside(Self::make(disk)?, name))
-                }
-                Err(error) => Err(error),
-            },
-            Err(error) if error.kind() == ErrorKind::Missing => Ok(Opening::Made(Self::make(disk)?)),
+            Ok(file) => Self::from_platter(file).and_then(Self::checked),
+            Err(error) if error.kind() == ErrorKind::Missing => Self::make(disk),
             Err(error) => Err(error.into()),
         }
     }
@@ -230,15 +213,33 @@ impl Catalog {
     /// Makes an empty catalog under another name first: a crash between the first writes of redb leaves a file that
     /// nothing can open.
     fn make(disk: &dyn Disk) -> Result<Self, PoolError> {
-        ignore_missing(disk.remove(CATALOG_NEW))?;
-        let file = disk.create(CATALOG_NEW)?;
-        let catalog = Self::from_file(Arc::clone(&file))?;
-        catalog.write(&Batch::default(), &Mark::default())?;
+        let (catalog, file) = Self::create_beside(disk)?;
         drop(catalog);
         file.sync_data()?;
         disk.rename(CATALOG_NEW, CATALOG)?;
         disk.sync_directory("")?;
         Self::from_file(disk.open(CATALOG, Access::ReadWrite)?)
+    }
+
+    /// Makes an empty catalog under another name, beside the one that there may be.
+    pub fn make_beside(disk: &dyn Disk) -> Result<Self, PoolError> {
+        Ok(Self::create_beside(disk)?.0)
+    }
+
+    fn create_beside(disk: &dyn Disk) -> Result<(Self, Arc<dyn medium::File>), PoolError> {
+        ignore_missing(disk.remove(CATALOG_NEW))?;
+        let file = disk.create(CATALOG_NEW)?;
+        let catalog = Self::from_file(Arc::clone(&file))?;
+        catalog.write(&Batch::default(), &Mark::default())?;
+        Ok((catalog, file))
+    }
+
+    /// Puts the catalog that was made beside in the place of the one that is there, which is kept. The old one must not
+    /// be open.
+    pub fn replace(disk: &dyn Disk) -> Result<(), PoolError> {
+        ignore_missing(disk.rename(CATALOG, CATALOG_REPLACED))?;
+        disk.rename(CATALOG_NEW, CATALOG)?;
+        Ok(disk.sync_directory("")?)
     }
 
     /// Renames the catalog to a name that is free.

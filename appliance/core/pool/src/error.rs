@@ -198,6 +198,16 @@ impl PoolError {
     }
 }
 
+/// Whether the medium lost what was asked for. Other failures, such as too many open files, say nothing about it.
+pub(crate) fn is_unreadable(error: &DiskError) -> bool {
+    const EIO: i32 = 5;
+    const ENODATA: i32 = 61;
+    const EBADMSG: i32 = 74;
+    const EUCLEAN: i32 = 117;
+    let DiskError::Failed { source, .. } = error else { return false };
+    matches!(source.raw_os_error(), Some(EIO | ENODATA | EBADMSG | EUCLEAN))
+}
+
 /// Whether the file of the catalog is no catalog, or ends too early.
 fn is_of_content(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)

@@ -14,6 +14,8 @@ pub const LOCK: &str = "lock";
 pub const CATALOG: &str = "catalog.redb";
 /// The catalog while it is being made.
 pub const CATALOG_NEW: &str = "catalog.redb.new";
+/// The catalog that was replaced when it was last made anew on demand.
+pub const CATALOG_REPLACED: &str = "catalog.redb.replaced";
 /// The copies of the pool's header.
 pub const HEADERS: [&str; 3] = ["header.0", "header.1", "header.2"];
 

@@ -20,7 +20,14 @@ pub mod registry;
 
 mod pages;
 mod reader;
+
+mod chain;
+mod owners;
 mod replay;
+mod scan;
+mod survey;
+
+mod opening;
 
 pub mod planted;
 

@@ -8,17 +8,14 @@ use tree::{PageSink, PageSource};
 
 use crate::PoolError;
 use crate::catalog::Place;
+use crate::keys::PoolKeys;
 use crate::pool::Pool;
 use crate::reader::FrameReader;
 use crate::state::Shared;
 
 impl Shared {
     fn page_place(&self, name: &Name) -> Result<Option<Place>, PoolError> {
-        let state = self.state();
-        match state.recent.pages.get(name) {
-            Some(place) => Ok(Some(*place)),
-            None => state.catalog()?.page(name),
-        }
+        self.state().page(name)
     }
 
     pub(crate) fn has_page(&self, name: &Name) -> Result<bool, PoolError> {
@@ -28,14 +25,24 @@ impl Shared {
     /// A page that was written, named anew.
     pub(crate) fn written_page(&self, frames: &FrameReader, name: &Name) -> Result<Arc<[u8]>, PoolError> {
         let place = self.page_place(name)?.ok_or(PoolError::Absent { what: "page", name: *name })?;
-        let plaintext = frames.plaintext(place.frame, FrameKind::Pages)?;
-        let range = place.start as usize..place.start as usize + place.length as usize;
-        match plaintext.get(range) {
-            Some(bytes) if self.keys.page().name(bytes) == *name => Ok(bytes.into()),
-            _ => {
-                let (segment, offset) = (place.frame.segment, place.frame.offset);
-                Err(PoolError::Name { what: "page", name: *name, segment, offset })
-            }
+        page_at(frames, &self.keys, name, &place)
+    }
+}
+
+/// The page at a place, named anew.
+pub(crate) fn page_at(
+    frames: &FrameReader,
+    keys: &PoolKeys,
+    name: &Name,
+    place: &Place,
+) -> Result<Arc<[u8]>, PoolError> {
+    let plaintext = frames.plaintext(place.frame, FrameKind::Pages)?;
+    let range = place.start as usize..place.start as usize + place.length as usize;
+    match plaintext.get(range) {
+        Some(bytes) if keys.page().name(bytes) == *name => Ok(bytes.into()),
+        _ => {
+            let (segment, offset) = (place.frame.segment, place.frame.offset);
+            Err(PoolError::Name { what: "page", name: *name, segment, offset })
         }
     }
 }

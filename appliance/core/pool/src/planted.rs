@@ -4,9 +4,10 @@
 use {
     crate::PoolError,
     crate::layout::{SEGMENT_HEADER_LENGTH, SegmentKind, segment_path},
-    crate::replay::{next_frame, segments},
+    crate::scan::Scan,
     crate::segment::{Footer, OpenSegment},
     crate::state::Shared,
+    crate::survey::segments,
     chunk::{FRAME_ALIGNMENT, FrameNumber, NonceAudit},
     medium::Access,
     std::sync::Arc,
@@ -71,9 +72,9 @@ pub(crate) fn resume(
         return Ok(None);
     }
     let length = segment.file.length()?;
-    let (mut offset, mut next) = (SEGMENT_HEADER_LENGTH as u64, FrameNumber(0));
-    while let Some((at, header)) = next_frame(&*segment.file, offset, length)? {
-        offset = at + header.padded_length() as u64;
+    let mut next = FrameNumber(0);
+    let mut scan = Scan::new(&*segment.file, SEGMENT_HEADER_LENGTH as u64, length);
+    while let Some((_, header)) = scan.next()? {
         next = FrameNumber(header.number().0 + 1);
     }
     let header = &segment.header;

@@ -17,15 +17,16 @@ use model::{ErrorKind, MachineId, Name, SegmentNumber};
 use zeroize::Zeroizing;
 
 use crate::PoolError;
-use crate::catalog::{Catalog, Mark, Opening, Place};
+use crate::catalog::{Catalog, Mark, Place};
 use crate::header::{Member, PoolHeader};
 use crate::keys::{PassphraseCost, PoolKeys, Unlock};
-use crate::layout::{CATALOG, LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits};
+use crate::layout::{LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits};
+use crate::opening::{load, rebuild};
 use crate::planted::{Bug, Planted};
 use crate::reader::FrameReader;
 use crate::record::{CommitMark, FrameIndex, Record, RecordsBody, SegmentLength, encode_frame_index};
-use crate::registry::{Registry, open_record};
-use crate::replay::{Replayed, advance, replay};
+use crate::registry::Registry;
+use crate::replay::{Replayed, advance};
 use crate::segment::{FramePlace, OpenSegment};
 use crate::state::{Recent, Shared, State, World, places};
 
@@ -154,15 +155,13 @@ impl Pool {
 
     /// Forgets everything that no commit covers and reads the drive again, as when opening.
     pub fn reopen(&mut self) -> Result<(), PoolError> {
-        self.failed = true;
-        self.data = None;
-        self.meta = None;
-        self.closed.clear();
-        self.indexes.clear();
-        self.adopted.clear();
-        self.pages =
-            VerifiedBuilder::new(BundleLimits { plain_length: 256 << 10, ..BundleLimits::default() });
+        self.forget_uncommitted();
         let last = load(&self.shared, self.batch_limit())?;
+        self.begin(last)
+    }
+
+    /// Takes changes from here on, in segments behind `last`.
+    fn begin(&mut self, last: SegmentNumber) -> Result<(), PoolError> {
         self.next_segment = last.next();
         #[cfg(feature = "planted-bugs")]
         if self.options.planted.has(Bug::AppendAfterCrash) {
@@ -173,15 +172,24 @@ impl Pool {
         Ok(())
     }
 
-    /// Throws the catalog away and makes it anew from the segments.
+    /// Makes the catalog anew from the segments, beside the one that is there and is kept under another name. After a
+    /// failure the pool has to be opened again, with the old one.
     pub fn rebuild_catalog(&mut self) -> Result<(), PoolError> {
-        // Without its catalog the pool takes nothing, should the drive fail before it is made anew.
+        self.forget_uncommitted();
+        let last = rebuild(&self.shared, self.batch_limit())?;
+        self.begin(last)
+    }
+
+    /// Drops whatever no commit covers; nothing is taken until [`Self::begin`].
+    fn forget_uncommitted(&mut self) {
         self.failed = true;
-        self.shared.state_mut().catalog = None;
-        let disk = &self.shared.world.disk;
-        crate::header::ignore_missing(disk.remove(CATALOG))?;
-        disk.sync_directory("")?;
-        self.reopen()
+        self.data = None;
+        self.meta = None;
+        self.closed.clear();
+        self.indexes.clear();
+        self.adopted.clear();
+        self.pages =
+            VerifiedBuilder::new(BundleLimits { plain_length: 256 << 10, ..BundleLimits::default() });
     }
 
     /// What readers need.
@@ -386,6 +394,10 @@ impl Pool {
             part_bytes += size;
             part.push(record);
         }
+        // Not together with the mark: who loses one of the two frames has the other.
+        if !part.is_empty() {
+            self.write_records_frame(part, None, &mut replayed)?;
+        }
         self.sync_before_mark()?;
         let (number, previous) = {
             let state = self.shared.state();
@@ -395,7 +407,7 @@ impl Pool {
         let open = |s: &OpenSegment| SegmentLength { segment: s.number(), length: s.length() };
         lengths.extend(self.data.as_ref().map(open));
         let mark = CommitMark { number, previous, at: self.shared.world.clock.now(), lengths };
-        let (hash, place) = self.write_records_frame(part, Some(mark.clone()), &mut replayed)?;
+        let (hash, place) = self.write_records_frame(Vec::new(), Some(mark.clone()), &mut replayed)?;
         let meta = self.meta.as_mut().ok_or(PoolError::Failed)?;
         if !self.options.planted.has(Bug::AcknowledgeEarly) {
             meta.sync()?;
@@ -453,62 +465,4 @@ impl Pool {
 
 fn in_use(error: medium::DiskError) -> PoolError {
     if error.kind() == ErrorKind::Busy { PoolError::InUse(error) } else { PoolError::Disk(error) }
-}
-
-/// Brings everything up to the end of the segments; the last segment that exists. A catalog that turns out to be
-/// damaged on the way is set aside and made anew.
-fn load(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber, PoolError> {
-    match read_drive(shared, batch_limit) {
-        Err(error) if error.is_damaged_catalog() => {
-            shared.state_mut().catalog = None;
-            let name = Catalog::set_aside(&*shared.world.disk)?;
-            let last = read_drive(shared, batch_limit)?;
-            shared.state_mut().damage.push(set_aside(&name));
-            Ok(last)
-        }
-        result => result,
-    }
-}
-
-fn set_aside(name: &str) -> String {
-    format!("the catalog was damaged; it is kept as {name} and was made anew")
-}
-
-/// Opens the catalog and reads what it does not have from the segments; the last segment that exists.
-fn read_drive(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber, PoolError> {
-    let mut state = shared.state_mut();
-    state.openings += 1;
-    state.catalog = None;
-    state.recent = Recent::default();
-    state.damage.clear();
-    shared.frames.clear();
-    let disk = &*shared.world.disk;
-    disk.start_over();
-    let catalog = match Catalog::open(disk)? {
-        Opening::Found(catalog) | Opening::Made(catalog) => catalog,
-        Opening::SetAside(catalog, name) => {
-            state.damage.push(set_aside(&name));
-            catalog
-        }
-    };
-    let mut mark = catalog.mark()?;
-    let mut registry = Registry::default();
-    for (key, value) in catalog.records()? {
-        let record = open_record(&shared.keys, &key, &value);
-        registry.apply(&record.map_err(|_| PoolError::CatalogValue("a record"))?);
-    }
-    state.catalog = Some(catalog);
-    state.registry = registry;
-    state.mark = mark.clone();
-    let findings = replay(disk, &shared.frames, &mut mark, &mut |replayed, mark| {
-        state.take(&shared.keys, &replayed)?;
-        let chunk_bytes = state.mark.chunk_bytes;
-        state.mark = Mark { chunk_bytes, ..mark.clone() };
-        if state.recent.len() >= batch_limit { state.flush() } else { Ok(()) }
-    })?;
-    if state.recent.len() > 0 {
-        state.flush()?;
-    }
-    state.damage.extend(findings.damage);
-    Ok(findings.last_segment)
 }

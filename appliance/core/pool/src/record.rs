@@ -1,7 +1,6 @@
 //! What records frames and index frames hold. FORMAT.md has the tables.
 //!
-//! A records frame is a CBOR map: records, and in the last one of a commit its mark. Records without a mark behind
-//! them do not count.
+//! A records frame holds records, or the mark of a commit. Records without a mark behind them do not count.
 
 use chunk::Entry;
 use minicbor::{Decode, Encode};
@@ -60,7 +59,7 @@ pub struct CommitMark {
     /// Its number.
     #[n(0)]
     pub number: CommitNumber,
-    /// BLAKE3 of the body of the records frame with the mark before; zeros for the first.
+    /// BLAKE3 of the body of the records frame with the mark before; zeros for the first, and where it is not known.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub previous: [u8; 32],
     /// When it was made, by the appliance's clock.
@@ -77,7 +76,7 @@ pub struct RecordsBody {
     /// Records.
     #[n(0)]
     pub records: Vec<Record>,
-    /// The mark that makes them count; none in all but the last frame of a commit.
+    /// The mark of a commit; it has a frame to itself, the last of the commit.
     #[n(1)]
     pub mark: Option<CommitMark>,
 }

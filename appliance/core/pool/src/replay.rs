@@ -2,21 +2,28 @@
 //!
 //! Start-up and rebuild are this same walk; a rebuild only starts from an empty mark. Frames count when a commit mark
 //! behind them names a length of their segment that covers them. What lies behind the last sound mark was never
-//! acknowledged and is left where it is. A commit that is missing between two sound ones is damage and is said.
+//! acknowledged and is left where it is.
 //!
-//! What a killed process left in the kernel's memory is made durable before it is believed, and read back from the
-//! drive: what a failed sync lost stays readable in the kernel's memory.
+//! A mark that cannot be read takes nothing with it where something else proves its commit: a later mark in the same
+//! segment, or a segment that was made after the commit. Frames then count as far as they surely came before the
+//! mark; of those that may have come behind it, only pages and chunks that can be read, which nobody sees who does
+//! not name them. Data frames that no index names are indexed anew from their own tables. All of it is damage and is said.
 
-use chunk::{Decompressor, FRAME_HEADER_LENGTH, FrameHeader, FrameKind};
-use medium::{Access, Disk, File};
-use model::{MachineId, SegmentNumber};
+use std::collections::HashSet;
+
+use chunk::{Decompressor, FrameKind, padded_length};
+use medium::Disk;
+use model::{CommitNumber, ErrorKind, MachineId, Name, SegmentNumber};
 
 use crate::PoolError;
 use crate::catalog::{Mark, Place};
-use crate::layout::{SEGMENT_HEADER_LENGTH, SEGMENTS, SegmentKind, segment_number, segment_path};
+use crate::chain::Seen;
+use crate::layout::{SEGMENT_HEADER_LENGTH, SegmentKind};
 use crate::reader::{FrameReader, OpenedFrame, SegmentReader};
-use crate::record::{CommitMark, FrameIndex, Record, RecordsBody, decode_frame_indexes};
-use crate::segment::FramePlace;
+use crate::record::{CommitMark, FrameIndex, Record, SegmentLength, decode_frame_indexes};
+use crate::scan::{Scan, again};
+use crate::segment::{Footer, FramePlace};
+use crate::survey::{Survey, decode_records, file_length, open_frame, start, survey};
 
 /// What the walk hands over, one commit at a time.
 #[derive(Default)]
@@ -24,7 +31,7 @@ pub(crate) struct Replayed {
     /// Data frames that the commit made valid.
     pub(crate) indexes: Vec<FrameIndex>,
     /// Pages that it made valid.
-    pub(crate) pages: Vec<(model::Name, Place)>,
+    pub(crate) pages: Vec<(Name, Place)>,
     /// Its records.
     pub(crate) records: Vec<Record>,
 }
@@ -36,132 +43,195 @@ pub(crate) struct Findings {
     pub(crate) damage: Vec<String>,
     /// The largest number of a segment that exists.
     pub(crate) last_segment: SegmentNumber,
+    /// Chunks whose index was lost, and with it who sent them.
+    pub(crate) unowned: HashSet<Name>,
 }
 
-/// Something read from a meta segment that no mark has covered yet.
-struct Pending<T> {
+/// Something in a meta segment that no mark has covered yet.
+struct Pending {
     segment: SegmentNumber,
     offset: u64,
-    value: T,
+    end: u64,
+    /// Frames before it in its segment, and behind the last mark, that cannot be used.
+    hidden: u64,
+    what: What,
+}
+
+enum What {
+    Indexes(Vec<FrameIndex>),
+    Pages(Vec<(Name, Place)>),
+    Records(Vec<Record>),
+    /// Bytes that cannot be used.
+    Bad {
+        unreadable: bool,
+    },
+}
+
+/// What proves that pending frames count.
+enum Proof<'a> {
+    /// A mark, and whether those of commits before it are missing.
+    Mark { segment: SegmentNumber, end: u64, lengths: &'a [SegmentLength], is_gap: bool },
+    /// Something that was made after commits whose marks, as many as this, cannot be read; all of them were in this
+    /// segment, if it is known.
+    Later { missing: u64, segment: Option<SegmentNumber> },
 }
 
 struct Walk<'a> {
+    frames: &'a FrameReader,
     mark: &'a mut Mark,
+    survey: Survey,
+    /// Marks of the chain that were reached.
+    reached: usize,
     findings: Findings,
-    indexes: Vec<Pending<FrameIndex>>,
-    pages: Vec<Pending<(model::Name, Place)>>,
-    records: Vec<Pending<Record>>,
+    pending: Vec<Pending>,
+    hidden: u64,
+    /// Where the walk is.
+    place: (SegmentNumber, u64),
     decompressor: Decompressor,
     commit: &'a mut dyn FnMut(Replayed, &Mark) -> Result<(), PoolError>,
 }
 
-/// Numbers of all segments on the drive, ascending.
-pub(crate) fn segments(disk: &dyn Disk) -> Result<Vec<SegmentNumber>, PoolError> {
-    let mut numbers: Vec<_> = disk.list(SEGMENTS)?.iter().filter_map(|name| segment_number(name)).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-/// Walks from `mark` to the end, moving it; calls `commit` for every commit.
+/// Walks from `mark` to the end, moving it; calls `commit` for every commit. Commits up to `known` are known to have
+/// been durable.
 pub(crate) fn replay(
     disk: &dyn Disk,
     frames: &FrameReader,
     mark: &mut Mark,
+    known: CommitNumber,
     commit: &mut dyn FnMut(Replayed, &Mark) -> Result<(), PoolError>,
 ) -> Result<Findings, PoolError> {
-    let numbers = segments(disk)?;
-    settle(disk, &numbers, mark)?;
+    let survey = survey(disk, frames, mark)?;
+    let findings = Findings { last_segment: survey.last_segment, ..Findings::default() };
+    let (metas, proven) = (survey.metas.clone(), survey.proven.max(known));
+    let place = (mark.segment, mark.offset);
     let mut walk = Walk {
+        frames,
         mark,
-        findings: Findings { damage: Vec::new(), last_segment: numbers.last().copied().unwrap_or_default() },
-        indexes: Vec::new(),
-        pages: Vec::new(),
-        records: Vec::new(),
+        survey,
+        reached: 0,
+        findings,
+        pending: Vec::new(),
+        hidden: 0,
+        place,
         decompressor: Decompressor::default(),
         commit,
     };
-    let first = walk.mark.segment;
-    for number in numbers.iter().copied().filter(|n| *n >= first) {
-        match frames.segment(number) {
-            Ok(segment) if segment.header.kind == SegmentKind::Meta => walk.segment(&segment)?,
-            Ok(_) => {}
-            // A header that never became durable, of a segment made just before a crash; or damage, if a commit
-            // covers it: that is said at the end.
-            Err(error) if error.kind() == model::ErrorKind::Corrupt => {}
+    for (number, after) in metas {
+        if after > walk.mark.commit {
+            walk.prove(after, (number, SEGMENT_HEADER_LENGTH as u64))?;
+        }
+        match again(|| frames.segment(number)) {
+            Ok(Ok(segment)) => walk.segment(&segment)?,
+            Ok(Err(_)) => walk.findings.damage.push(format!("segment {number} cannot be read")),
             Err(error) => return Err(error),
         }
     }
-    walk.finish(disk, frames)
-}
-
-/// Makes durable whatever grew since the mark, and forgets what only looks so.
-fn settle(disk: &dyn Disk, numbers: &[SegmentNumber], mark: &Mark) -> Result<(), PoolError> {
-    for number in numbers {
-        let file = disk.open(&segment_path(*number), Access::ReadWrite)?;
-        let known = mark.lengths.binary_search_by_key(number, |(n, _)| *n).ok();
-        let known = known.and_then(|at| mark.lengths.get(at)).map(|(_, length)| *length);
-        if known != Some(file.length()?) {
-            file.sync_data()?;
-            file.forget_cached()?;
-        }
+    if proven > walk.mark.commit {
+        walk.prove(proven, walk.place)?;
     }
-    Ok(disk.sync_directory(SEGMENTS)?)
+    walk.finish(disk)
 }
 
 impl Walk<'_> {
     fn segment(&mut self, segment: &SegmentReader) -> Result<(), PoolError> {
         let number = segment.header.number;
-        let start = if number == self.mark.segment { self.mark.offset } else { 0 };
-        let mut offset = start.max(SEGMENT_HEADER_LENGTH as u64);
         let length = segment.file.length()?;
-        while let Some((at, header)) = next_frame(&*segment.file, offset, length)? {
-            let place = FramePlace { segment: number, offset: at, sealed_length: header.sealed_length() };
-            match segment.read(place, &mut self.decompressor) {
+        let start = start(number, self.mark);
+        let mut scan = Scan::new(&*segment.file, start, length);
+        // Where a sound frame should start, where bytes began that cannot be used, and the number of the next frame.
+        let (mut expected, mut bad) = (start, None::<(u64, bool)>);
+        let mut next_number = (start == SEGMENT_HEADER_LENGTH as u64).then_some(0);
+        self.hidden = 0;
+        while let Some((at, header)) = scan.next()? {
+            let opened = open_frame(segment, at, &header, &mut self.decompressor)?;
+            let unreadable = scan.unreadable.take().is_some();
+            if at > expected {
+                bad = Some(bad.map_or((expected, unreadable), |(from, before)| (from, before || unreadable)));
+            }
+            expected = at + header.padded_length() as u64;
+            match opened {
                 Ok(frame) => {
-                    offset = at + header.padded_length() as u64;
-                    self.frame(place, offset, &frame)?;
+                    if let Some((from, unreadable)) = bad.take() {
+                        let skipped =
+                            next_number.and_then(|n: u64| u64::from(header.number().0).checked_sub(n));
+                        self.bad(number, from, at, skipped.unwrap_or(1).max(1), unreadable);
+                    }
+                    next_number = Some(u64::from(header.number().0) + 1);
+                    let place =
+                        FramePlace { segment: number, offset: at, sealed_length: header.sealed_length() };
+                    self.frame(place, expected, &frame)?;
                 }
-                Err(error) if error.kind() == model::ErrorKind::Corrupt => {
-                    offset = at + FRAME_HEADER_LENGTH as u64;
+                Err(frame) => {
+                    bad = Some(bad.map_or((at, frame.unreadable), |(from, b)| (from, b || frame.unreadable)));
                 }
-                // A frame that the end of the file cuts off.
-                Err(error) if error.kind() == model::ErrorKind::Missing => {
-                    offset = at + FRAME_HEADER_LENGTH as u64;
-                }
-                Err(error) => return Err(error),
             }
         }
+        let end = footer_start(segment, length)?.unwrap_or(length);
+        if bad.is_some() || expected < end {
+            let (from, unreadable) = bad.unwrap_or((expected, false));
+            self.bad(number, from, end, 1, unreadable || scan.unreadable.is_some());
+        }
+        self.place = (number, length);
         Ok(())
+    }
+
+    fn bad(&mut self, segment: SegmentNumber, offset: u64, end: u64, frames: u64, unreadable: bool) {
+        self.pending.push(Pending {
+            segment,
+            offset,
+            end,
+            hidden: self.hidden,
+            what: What::Bad { unreadable },
+        });
+        self.hidden += frames;
     }
 
     fn frame(&mut self, place: FramePlace, end: u64, frame: &OpenedFrame) -> Result<(), PoolError> {
         let (segment, offset) = (place.segment, place.offset);
-        let pending = |value| Pending { segment, offset, value };
-        match frame.kind {
-            FrameKind::Index => {
-                let indexes = decode_frame_indexes(&frame.plaintext)?;
-                self.indexes.extend(indexes.into_iter().map(|value| Pending { segment, offset, value }));
-            }
+        let what = match frame.kind {
+            FrameKind::Index => What::Indexes(decode_frame_indexes(&frame.plaintext)?),
             FrameKind::Pages => {
-                for (entry, range) in frame.table.iter().flat_map(chunk::Table::ranges) {
+                let page = |(entry, range): (&chunk::Entry, std::ops::Range<usize>)| {
                     let start = u32::try_from(range.start).unwrap_or(u32::MAX);
-                    let place = Place { frame: place, start, length: entry.length, owner: MachineId(0) };
-                    self.pages.push(pending((entry.name, place)));
-                }
+                    (entry.name, Place { frame: place, start, length: entry.length, owner: MachineId(0) })
+                };
+                What::Pages(frame.table.iter().flat_map(chunk::Table::ranges).map(page).collect())
             }
             FrameKind::Records => {
-                let body: RecordsBody = minicbor::decode(&frame.plaintext).map_err(|error| {
-                    PoolError::Record { commit: self.mark.commit.next(), message: error.to_string() }
-                })?;
-                let records = body.records.into_iter();
-                self.records.extend(records.map(|value| Pending { segment, offset, value }));
-                if let Some(commit) = body.mark {
-                    self.commit(&commit, *blake3::hash(&frame.plaintext).as_bytes(), segment, end)?;
+                let body = decode_records(&frame.plaintext, self.mark.commit)?;
+                let Some(commit) = body.mark else {
+                    let what = What::Records(body.records);
+                    self.pending.push(Pending { segment, offset, end, hidden: self.hidden, what });
+                    return Ok(());
+                };
+                if self
+                    .survey
+                    .chain
+                    .get(self.reached)
+                    .is_none_or(|c| (c.segment, c.offset) != (segment, offset))
+                {
+                    self.stale(&commit, segment);
+                    return Ok(());
                 }
+                self.reached += 1;
+                let what = What::Records(body.records);
+                self.pending.push(Pending { segment, offset, end, hidden: self.hidden, what });
+                return self.commit(&commit, *blake3::hash(&frame.plaintext).as_bytes(), segment, end);
             }
-            FrameKind::Data | FrameKind::Journal => {}
-        }
+            FrameKind::Data | FrameKind::Journal => return Ok(()),
+        };
+        self.pending.push(Pending { segment, offset, end, hidden: self.hidden, what });
         Ok(())
+    }
+
+    /// A mark that is not of the chain: nothing of its commit counts.
+    fn stale(&mut self, commit: &CommitMark, segment: SegmentNumber) {
+        self.pending.clear();
+        self.hidden = 0;
+        self.findings.damage.push(format!(
+            "commit {} in segment {segment} does not count: the pool was opened without it and went on with another",
+            commit.number
+        ));
     }
 
     fn commit(
@@ -172,63 +242,224 @@ impl Walk<'_> {
         end: u64,
     ) -> Result<(), PoolError> {
         let expected = self.mark.commit.next();
-        if commit.number < expected {
-            self.findings
-                .damage
-                .push(format!("commit {} comes a second time in segment {segment}", commit.number));
-            return Ok(());
-        }
-        if commit.number > expected {
-            let last = commit.number.0 - 1;
-            self.findings
-                .damage
-                .push(format!("commits {expected} to {last} cannot be read; their points are lost"));
-        } else if commit.previous != self.mark.hash {
+        let is_gap = commit.number > expected;
+        if is_gap {
+            self.missing(expected, CommitNumber(commit.number.0 - 1));
+        } else if commit.previous != self.mark.hash && commit.previous != [0; 32] && self.mark.hash != [0; 32]
+        {
             self.findings.damage.push(format!("commit {expected} does not follow from the one before it"));
         }
-        let covered = |segment_of: SegmentNumber, at: u64| {
-            (segment_of == segment && at < end)
-                || commit.lengths.iter().any(|l| l.segment == segment_of && at < l.length)
-        };
-        let mut out = Replayed::default();
-        for pending in self.indexes.drain(..) {
-            let index = pending.value;
-            if covered(pending.segment, pending.offset) && covered(index.segment, index.offset) {
-                out.indexes.push(index);
-            }
+        let lengths = &commit.lengths;
+        let mut out = self.counted(&Proof::Mark { segment, end, lengths, is_gap })?;
+        for length in lengths {
+            self.index_anew(*length, &mut out)?;
         }
-        let valid = |p: &Pending<(model::Name, Place)>| covered(p.segment, p.offset);
-        out.pages = self.pages.drain(..).filter(valid).map(|p| p.value).collect();
-        let valid = |p: &Pending<Record>| covered(p.segment, p.offset);
-        out.records = self.records.drain(..).filter(valid).map(|p| p.value).collect();
         advance(self.mark, commit, hash, segment, end);
+        self.hidden = 0;
         (self.commit)(out, self.mark)
     }
 
-    /// What the mark says must be there, is there.
-    fn finish(mut self, disk: &dyn Disk, frames: &FrameReader) -> Result<Findings, PoolError> {
-        for (segment, length) in &self.mark.lengths {
-            if let Err(error) = frames.segment(*segment)
-                && error.kind() == model::ErrorKind::Corrupt
-            {
-                self.findings.damage.push(format!("segment {segment} cannot be read: {error}"));
+    /// Takes what is left of commits up to `commit`, whose marks cannot be read. The walk goes on at `place`.
+    fn prove(&mut self, commit: CommitNumber, place: (SegmentNumber, u64)) -> Result<(), PoolError> {
+        let expected = self.mark.commit.next();
+        let missing = commit.0 - self.mark.commit.0;
+        self.missing(expected, commit);
+        // Segments without a header may have held some of the marks, and frames of the last one may be of a commit
+        // that was never finished: then nothing tells them apart.
+        let (last, _) = self.place;
+        let between =
+            |lost: &crate::survey::Lost| last < lost.segment && (place.0 == last || lost.segment < place.0);
+        let known = self.hidden >= missing && !self.survey.lost.iter().any(between);
+        let out = self.counted(&Proof::Later { missing, segment: known.then_some(last) })?;
+        let next = self.survey.chain.get(self.reached).filter(|next| next.number == commit.next());
+        self.mark.commit = commit;
+        self.mark.hash = next.map_or([0; 32], |next: &Seen| next.previous);
+        (self.mark.segment, self.mark.offset) = place;
+        self.hidden = 0;
+        (self.commit)(out, self.mark)
+    }
+
+    fn missing(&mut self, first: CommitNumber, last: CommitNumber) {
+        let which =
+            if first == last { format!("commit {first}") } else { format!("commits {first} to {last}") };
+        self.findings
+            .damage
+            .push(format!("the mark of {which} cannot be read; what else of it can be, counts"));
+    }
+
+    /// Takes what counts out of what is pending, and drops the rest.
+    fn counted(&mut self, proof: &Proof<'_>) -> Result<Replayed, PoolError> {
+        let within = |of: SegmentNumber, at: u64| match proof {
+            Proof::Mark { segment, end, lengths, .. } => {
+                (of == *segment && at < *end) || lengths.iter().any(|l| l.segment == of && at < l.length)
             }
-            match disk.open(&segment_path(*segment), Access::Read).and_then(|file| file.length()) {
-                Ok(found) if found >= *length => {}
-                Ok(found) => self
-                    .findings
-                    .damage
-                    .push(format!("segment {segment} has {found} bytes, the last commit says {length}")),
-                Err(error) if error.kind() == model::ErrorKind::Missing => {
-                    self.findings.damage.push(format!("segment {segment} is missing"));
+            Proof::Later { .. } => false,
+        };
+        // Without some of the marks their lengths are unknown: what proves them was written after all that they covered.
+        let is_gap = !matches!(proof, Proof::Mark { is_gap: false, .. });
+        let mut out = Replayed::default();
+        for Pending { segment, offset, end, hidden, what } in std::mem::take(&mut self.pending) {
+            let surely = within(segment, offset)
+                || matches!(proof, Proof::Later { missing, segment: Some(of) } if segment == *of && hidden < *missing);
+            match what {
+                What::Bad { unreadable } if surely || is_gap => {
+                    self.findings.damage.push(bad_bytes(segment, offset, end, unreadable));
                 }
-                Err(error) => return Err(error.into()),
+                What::Records(records) if surely => out.records.extend(records),
+                What::Pages(pages) if surely || is_gap => out.pages.extend(pages),
+                What::Indexes(indexes) if surely && !is_gap => {
+                    out.indexes.extend(indexes.into_iter().filter(|i| within(i.segment, i.offset)));
+                }
+                What::Indexes(indexes) if is_gap => {
+                    for index in indexes {
+                        if surely || self.is_sound(&index)? {
+                            let end = index.offset + padded_length(index.sealed_length as usize) as u64;
+                            cover(self.mark, index.segment, end);
+                            out.indexes.push(index);
+                        }
+                    }
+                }
+                _ => continue,
+            }
+            if is_gap {
+                cover(self.mark, segment, end);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Whether a data frame is there as its index says.
+    fn is_sound(&self, index: &FrameIndex) -> Result<bool, PoolError> {
+        let FrameIndex { segment, offset, sealed_length, .. } = *index;
+        match again(|| self.frames.read(FramePlace { segment, offset, sealed_length })) {
+            Ok(frame) => {
+                Ok(frame.is_ok_and(|frame| frame.table.is_some_and(|table| table.entries() == index.entries)))
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Missing) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Indexes from their own tables the data frames that a commit made valid and no index names.
+    fn index_anew(&mut self, grown: SegmentLength, out: &mut Replayed) -> Result<(), PoolError> {
+        let SegmentLength { segment, length } = grown;
+        let is_meta = self.survey.metas.binary_search_by_key(&segment, |(number, _)| *number).is_ok();
+        if is_meta || segment == self.mark.segment || self.survey.lost.iter().any(|l| l.segment == segment) {
+            return Ok(());
+        }
+        let known = self.mark.lengths.binary_search_by_key(&segment, |(number, _)| *number).ok();
+        let known = known.and_then(|at| self.mark.lengths.get(at)).map_or(0, |(_, length)| *length);
+        let of_segment = out.indexes.iter().filter(|index| index.segment == segment);
+        let mut named: Vec<(u64, u64)> = of_segment
+            .map(|index| (index.offset, index.offset + padded_length(index.sealed_length as usize) as u64))
+            .collect();
+        named.sort_unstable();
+        let mut at = known.max(SEGMENT_HEADER_LENGTH as u64);
+        for (from, to) in named.into_iter().chain([(length, length)]) {
+            if at < from {
+                self.index_hole(segment, at, from, out)?;
+            }
+            at = at.max(to);
+        }
+        Ok(())
+    }
+
+    fn index_hole(
+        &mut self,
+        number: SegmentNumber,
+        from: u64,
+        to: u64,
+        out: &mut Replayed,
+    ) -> Result<(), PoolError> {
+        let segment = match again(|| self.frames.segment(number)) {
+            Ok(Ok(segment)) if segment.header.kind == SegmentKind::Data => segment,
+            // What is missing or has no header is said at the end.
+            Ok(_) => return Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Missing) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut scan = Scan::new(&*segment.file, from, to.min(segment.file.length()?));
+        let (mut expected, mut count) = (from, 0u64);
+        let mut damage = Vec::new();
+        while let Some((offset, header)) = scan.next()? {
+            if offset > expected {
+                damage.push(bad_bytes(number, expected, offset, scan.unreadable.take().is_some()));
+            }
+            expected = offset + header.padded_length() as u64;
+            match open_frame(&segment, offset, &header, &mut self.decompressor)? {
+                Ok(OpenedFrame { kind: FrameKind::Data, table: Some(table), .. }) => {
+                    count += 1;
+                    let (sealed_length, entries) = (header.sealed_length(), table.entries().to_vec());
+                    self.findings.unowned.extend(entries.iter().map(|entry| entry.name));
+                    let owner = MachineId(0);
+                    out.indexes.push(FrameIndex { segment: number, offset, sealed_length, owner, entries });
+                }
+                Ok(_) => {}
+                Err(frame) => damage.push(bad_bytes(number, offset, expected, frame.unreadable)),
+            }
+        }
+        if expected < to {
+            damage.push(bad_bytes(number, expected, to, scan.unreadable.is_some()));
+        }
+        self.findings.damage.append(&mut damage);
+        if count > 0 {
+            let text = format!(
+                "segment {number}: {count} frames from {from} on were in no index; their own tables serve"
+            );
+            self.findings.damage.push(text);
+        }
+        Ok(())
+    }
+
+    /// What the mark says must be there, is there.
+    fn finish(mut self, disk: &dyn Disk) -> Result<Findings, PoolError> {
+        let last = self.mark.commit;
+        let damage = &mut self.findings.damage;
+        let covered = |number| self.mark.lengths.binary_search_by_key(&number, |(n, _)| *n).is_ok();
+        for lost in &self.survey.lost {
+            let (segment, cause) = (lost.segment, &lost.cause);
+            if covered(segment) {
+                damage.push(format!("segment {segment} cannot be read: {cause}"));
+            } else if lost.unreadable && segment > self.mark.segment {
+                let hidden = format!("commits after {last} that it may hold are not in the pool");
+                damage.push(format!("segment {segment} cannot be read: {cause}; {hidden}"));
+            }
+        }
+        for rest in &self.pending {
+            if let Pending { segment, offset, end, what: What::Bad { unreadable: true }, .. } = *rest {
+                let bytes = bad_bytes(segment, offset, end, true);
+                damage.push(format!("{bytes}; commits after {last} that they may hold are not in the pool"));
+            }
+        }
+        for (segment, length) in &self.mark.lengths {
+            match file_length(disk, *segment) {
+                Ok(Some(found)) if found >= *length => {}
+                Ok(Some(found)) => {
+                    damage
+                        .push(format!("segment {segment} has {found} bytes, the last commit says {length}"));
+                }
+                Ok(None) => damage.push(format!("segment {segment} cannot be opened")),
+                Err(error) if error.kind() == ErrorKind::Missing => {
+                    damage.push(format!("segment {segment} is missing"));
+                }
+                Err(error) => return Err(error),
             }
         }
         let known = self.mark.lengths.last().map_or(SegmentNumber(0), |(segment, _)| *segment);
         self.findings.last_segment = self.findings.last_segment.max(known);
         Ok(self.findings)
     }
+}
+
+fn bad_bytes(segment: SegmentNumber, from: u64, to: u64, unreadable: bool) -> String {
+    let what = if unreadable { "cannot be read" } else { "are damaged" };
+    format!("segment {segment}: bytes {from} to {to} {what}")
+}
+
+/// Where the footer of a segment starts, if it is sealed.
+fn footer_start(segment: &SegmentReader, length: u64) -> Result<Option<u64>, PoolError> {
+    let footer = again(|| segment.footer())?.ok().flatten();
+    Ok(footer.map(|footer| length - Footer::length(footer.entries.len() as u64)))
 }
 
 /// Moves a mark over a commit whose frame ends at `end` of `segment`.
@@ -243,37 +474,20 @@ pub(crate) fn advance(
     mark.hash = hash;
     mark.segment = segment;
     mark.offset = end;
-    let own = (segment, end);
-    for (segment, length) in commit.lengths.iter().map(|l| (l.segment, l.length)).chain([own]) {
-        match mark.lengths.binary_search_by_key(&segment, |(n, _)| *n) {
-            Ok(at) => {
-                if let Some(known) = mark.lengths.get_mut(at) {
-                    known.1 = known.1.max(length);
-                }
-            }
-            Err(at) => mark.lengths.insert(at, (segment, length)),
-        }
+    for SegmentLength { segment, length } in &commit.lengths {
+        cover(mark, *segment, *length);
     }
+    cover(mark, segment, end);
 }
 
-/// The next sound frame header at or behind `offset`.
-pub(crate) fn next_frame(
-    file: &dyn File,
-    offset: u64,
-    length: u64,
-) -> Result<Option<(u64, FrameHeader)>, PoolError> {
-    const STEP: u64 = 1 << 20;
-    let mut at = offset;
-    let mut window = FRAME_HEADER_LENGTH as u64;
-    while at + FRAME_HEADER_LENGTH as u64 <= length {
-        let size = usize::try_from(window.min(length - at)).unwrap_or(FRAME_HEADER_LENGTH);
-        let mut bytes = vec![0; size];
-        file.read_at(at, &mut bytes)?;
-        if let Some((found, header)) = FrameHeader::find(&bytes, 0) {
-            return Ok(Some((at + found as u64, header)));
+/// Makes a segment valid up to `length` at least.
+fn cover(mark: &mut Mark, segment: SegmentNumber, length: u64) {
+    match mark.lengths.binary_search_by_key(&segment, |(number, _)| *number) {
+        Ok(at) => {
+            if let Some(known) = mark.lengths.get_mut(at) {
+                known.1 = known.1.max(length);
+            }
         }
-        at += (size - size % FRAME_HEADER_LENGTH) as u64;
-        window = STEP;
+        Err(at) => mark.lengths.insert(at, (segment, length)),
     }
-    Ok(None)
 }

@@ -139,6 +139,13 @@ impl State {
         }
     }
 
+    pub(crate) fn page(&self, name: &Name) -> Result<Option<Place>, PoolError> {
+        match self.recent.pages.get(name) {
+            Some(place) => Ok(Some(*place)),
+            None => self.catalog()?.page(name),
+        }
+    }
+
     /// Whether a machine may know that a chunk is here.
     pub(crate) fn owns(&self, machine: MachineId, name: &Name, place: &Place) -> Result<bool, PoolError> {
         Ok(place.owner == machine

@@ -1,13 +1,13 @@
 //! Segments as they lie on the drive: header, frames one after the other, footer.
 
 use chunk::{FRAME_HEADER_LENGTH, FrameHeader, FrameKind};
-use model::{ErrorKind, Name, SegmentNumber};
+use model::{Name, SegmentNumber};
 
 use super::Examination;
 use crate::PoolError;
 use crate::layout::SEGMENT_HEADER_LENGTH;
 use crate::reader::{OpenedFrame, SegmentReader};
-use crate::replay::next_frame;
+use crate::scan::Scan;
 use crate::segment::{Footer, FooterEntry, FramePlace};
 
 impl Examination<'_> {
@@ -80,11 +80,10 @@ impl Examination<'_> {
         if let Some(entry) = footer.and_then(listed) {
             return Ok(Some(entry.offset));
         }
-        match next_frame(&*segment.file, offset + FRAME_HEADER_LENGTH as u64, length) {
-            Ok(found) => Ok(found.map(|(at, _)| at)),
-            // Frames behind another place that cannot be read are reached through the points that need them.
-            Err(error) if error.kind() == ErrorKind::Io && segment.answers() => Ok(None),
-            Err(error) => Err(error),
+        let mut scan = Scan::new(&*segment.file, offset + FRAME_HEADER_LENGTH as u64, length);
+        match (scan.next()?, scan.unreadable) {
+            (None, Some(error)) if !segment.answers() => Err(error.into()),
+            (found, _) => Ok(found.map(|(at, _)| at)),
         }
     }
 
