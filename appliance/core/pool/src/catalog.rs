@@ -242,14 +242,15 @@ impl Catalog {
         Ok(disk.sync_directory("")?)
     }
 
-    /// Renames the catalog to a name that is free.
+    /// Renames the catalog to a name that is free. Only the last one is kept.
     pub fn set_aside(disk: &dyn Disk) -> Result<String, PoolError> {
-        let taken = disk.list("")?;
-        let free = |n: &u32| !taken.contains(&format!("{CATALOG}.damaged-{n}"));
-        let number = (1..).find(free).unwrap_or(u32::MAX);
-        let name = format!("{CATALOG}.damaged-{number}");
+        let prefix = format!("{CATALOG}.damaged-");
+        let kept: Vec<String> = disk.list("")?.into_iter().filter(|name| name.starts_with(&prefix)).collect();
+        let free = |n: &u32| !kept.contains(&format!("{prefix}{n}"));
+        let name = format!("{prefix}{}", (1..).find(free).unwrap_or(u32::MAX));
         disk.rename(CATALOG, &name)?;
         disk.sync_directory("")?;
+        kept.iter().try_for_each(|old| ignore_missing(disk.remove(old)))?;
         Ok(name)
     }
 

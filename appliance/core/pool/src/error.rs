@@ -6,6 +6,8 @@ use model::codec::CodecError;
 use model::{CommitNumber, ErrorKind, Name, SegmentNumber};
 use thiserror::Error;
 
+use crate::layout::CATALOG;
+
 /// A failed operation of the pool.
 #[derive(Debug, Error)]
 pub enum PoolError {
@@ -151,6 +153,21 @@ impl PoolError {
     /// Whether it says that the catalog is damaged, which can be made anew.
     pub(crate) fn is_damaged_catalog(&self) -> bool {
         matches!(self, Self::Catalog { .. } | Self::CatalogValue(_)) && self.kind() == ErrorKind::Corrupt
+    }
+
+    /// Whether the medium refuses to give back or to take what is in the file of the catalog.
+    pub(crate) fn is_unreadable_catalog(&self) -> bool {
+        let error = match self {
+            Self::Disk(error) => Some(error),
+            Self::Catalog { source, .. } => match &**source {
+                redb::Error::Io(error) => error.get_ref().and_then(|error| error.downcast_ref()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let of_catalog =
+            |error: &DiskError| matches!(error, DiskError::Failed { path, .. } if path == CATALOG);
+        error.is_some_and(|error| is_unreadable(error) && of_catalog(error))
     }
 
     /// Whether it says that something in the segments is lost, and not that it cannot be told at the moment.

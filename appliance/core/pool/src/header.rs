@@ -1,7 +1,8 @@
 //! The header of a pool: identity, drives and key slots, in three copies that are each enough.
 //!
 //! A copy is written under another name, synced and renamed; the copies are replaced one after the other, so that at
-//! any moment two of them are whole. The newest sound copy counts.
+//! any moment two of them are whole. The newest sound copy counts; one that the medium refuses to read is as bad as
+//! one that is damaged.
 
 use medium::{Access, Disk, DiskError};
 use minicbor::{Decode, Encode};
@@ -10,6 +11,7 @@ use model::{ErrorKind, Time};
 use crate::PoolError;
 use crate::keys::KeySlot;
 use crate::layout::HEADERS;
+use crate::scan::again;
 
 const MAGIC: [u8; 8] = *b"KFpool\0\x01";
 const LENGTH_MAX: u64 = 1 << 20;
@@ -98,21 +100,25 @@ impl PoolHeader {
         Ok(())
     }
 
-    /// Reads the newest sound copy, and says which copies are not.
+    /// Reads the newest sound copy, and says which copies are to be made anew.
     pub fn load(disk: &dyn Disk) -> Result<(Self, Vec<&'static str>), PoolError> {
         let mut newest: Option<Self> = None;
         let mut bad = Vec::new();
         let mut found = 0;
+        let mut refused = None;
         for path in HEADERS {
-            match read_copy(disk, path) {
-                Ok(header) => {
+            match again(|| read_copy(disk, path)) {
+                Ok(Ok(header)) => {
                     found += 1;
                     if newest.as_ref().is_none_or(|known| known.epoch < header.epoch) {
                         newest = Some(header);
                     }
                 }
+                Ok(Err(error)) => {
+                    bad.push(path);
+                    refused = Some(error);
+                }
                 Err(error) if error.kind() == ErrorKind::Missing => bad.push(path),
-                Err(error @ PoolError::Version { .. }) => return Err(error),
                 Err(PoolError::HeaderDamaged) => {
                     found += 1;
                     bad.push(path);
@@ -120,10 +126,11 @@ impl PoolHeader {
                 Err(error) => return Err(error),
             }
         }
-        match newest {
-            Some(header) => Ok((header, bad)),
-            None if found == 0 => Err(PoolError::NoPool),
-            None => Err(PoolError::HeaderDamaged),
+        match (newest, refused) {
+            (Some(header), _) => Ok((header, bad)),
+            (None, Some(error)) => Err(error.into()),
+            (None, None) if found == 0 => Err(PoolError::NoPool),
+            (None, None) => Err(PoolError::HeaderDamaged),
         }
     }
 }

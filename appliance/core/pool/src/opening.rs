@@ -44,7 +44,7 @@ fn forget_reads(shared: &Shared) {
 }
 
 /// Opens the catalog and reads the rest from the segments. A catalog that turns out to be damaged, also on the way, is
-/// set aside and made anew.
+/// set aside and made anew; so is one that the medium refuses twice.
 fn read_drive(
     shared: &Shared,
     batch_limit: usize,
@@ -52,17 +52,22 @@ fn read_drive(
 ) -> Result<(State, SegmentNumber), PoolError> {
     let disk = &*shared.world.disk;
     let mut aside = None;
+    let mut is_second = false;
     loop {
         forget_reads(shared);
         let read = Catalog::open(disk).and_then(|catalog| read_segments(shared, catalog, batch_limit, known));
         match read {
             Ok((mut state, last)) => {
-                let told = |name| format!("the catalog was damaged; it is kept as {name} and was made anew");
-                state.damage.splice(0..0, aside.map(told));
+                state.damage.splice(0..0, aside);
                 return Ok((state, last));
             }
-            Err(error) if aside.is_none() && error.is_damaged_catalog() => {
-                aside = Some(Catalog::set_aside(disk)?);
+            Err(error) if !is_second && error.is_unreadable_catalog() => is_second = true,
+            Err(error)
+                if aside.is_none() && (error.is_damaged_catalog() || error.is_unreadable_catalog()) =>
+            {
+                let what = if error.is_damaged_catalog() { "was damaged" } else { "could not be read" };
+                let name = Catalog::set_aside(disk)?;
+                aside = Some(format!("the catalog {what}; it is kept as {name} and was made anew"));
             }
             Err(error) => return Err(error),
         }

@@ -2,16 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 use chunk::{BundleLimits, Compressor, Decompressor, Level, NamingKey, VerifiedBuilder, VerifiedBundle};
 use medium::sim::{Fault, FaultPlan, Random, SimClock, SimDisk, SimEntropy, Survival};
-use medium::{Disk, Poisoning};
+use medium::{Access, Disk, DiskError, File, Lock, Operation, Poisoning, Space};
 use model::archive::Archive;
 use model::item::{Extent, Item, ItemKey};
 use model::record::{Label, Machine, Source, Totals};
-use model::{Name, ObjectId, SequenceNumber, Time};
+use model::{ErrorKind, Name, ObjectId, SequenceNumber, Time};
 use pool::keys::{PassphraseCost, Unlock};
+use pool::layout::SegmentLimits;
 use pool::{NewPoint, Options, Pool, PoolArchive, PoolError, Scope, World};
 use tree::{ItemTree, Root};
 use zeroize::Zeroizing;
@@ -32,6 +34,11 @@ fn key() -> Unlock {
 fn options() -> Options {
     let cost = PassphraseCost { memory_kib: 32, passes: 1, lanes: 1 };
     Options { cost, catalog_batch: 100_000, ..Options::default() }
+}
+
+/// Segments that are soon full.
+fn small() -> Options {
+    Options { limits: SegmentLimits { data_bytes: 8 << 10, meta_bytes: 8 << 10 }, ..options() }
 }
 
 fn create(disk: &SimDisk, options: Options) -> (Pool, Machine, Source) {
@@ -122,6 +129,130 @@ fn frames(bytes: &[u8]) -> Vec<(u64, u8)> {
 /// Flips a bit in the payload of a frame, or in its header.
 fn rot(disk: &SimDisk, path: &str, frame: u64, in_header: bool) {
     disk.flip(path, (frame + if in_header { 8 } else { 70 }) * 8).unwrap();
+}
+
+/// A drive on which some bytes of a file, whatever it is called later, cannot be read.
+struct BadSectors {
+    disk: SimDisk,
+    path: Mutex<String>,
+    bytes: Range<u64>,
+}
+
+/// A file with such bytes.
+#[derive(Debug)]
+struct BadFile {
+    file: Arc<dyn File>,
+    path: String,
+    bytes: Range<u64>,
+}
+
+impl Disk for BadSectors {
+    fn create(&self, path: &str) -> Result<Arc<dyn File>, DiskError> {
+        self.disk.create(path)
+    }
+
+    fn open(&self, path: &str, access: Access) -> Result<Arc<dyn File>, DiskError> {
+        let file = self.disk.open(path, access)?;
+        let is_bad = path == *self.path.lock().unwrap();
+        Ok(if is_bad {
+            Arc::new(BadFile { file, path: path.into(), bytes: self.bytes.clone() })
+        } else {
+            file
+        })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.disk.rename(from, to)?;
+        let mut path = self.path.lock().unwrap();
+        if *path == from {
+            *path = to.to_owned();
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &str) -> Result<(), DiskError> {
+        self.disk.remove(path)
+    }
+
+    fn make_directory(&self, path: &str) -> Result<(), DiskError> {
+        self.disk.make_directory(path)
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
+        self.disk.list(directory)
+    }
+
+    fn sync_directory(&self, directory: &str) -> Result<(), DiskError> {
+        self.disk.sync_directory(directory)
+    }
+
+    fn lock(&self, path: &str) -> Result<Box<dyn Lock>, DiskError> {
+        self.disk.lock(path)
+    }
+
+    fn space(&self) -> Result<Space, DiskError> {
+        self.disk.space()
+    }
+}
+
+impl File for BadFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        if offset < self.bytes.end && self.bytes.start < offset + buffer.len() as u64 {
+            let source = std::io::Error::from_raw_os_error(5);
+            return Err(DiskError::failed(Operation::Read, self.path.clone(), source));
+        }
+        self.file.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.file.write_at(offset, bytes)
+    }
+
+    fn sync_data(&self) -> Result<(), DiskError> {
+        self.file.sync_data()
+    }
+
+    fn forget_cached(&self) -> Result<(), DiskError> {
+        self.file.forget_cached()
+    }
+
+    fn length(&self) -> Result<u64, DiskError> {
+        self.file.length()
+    }
+
+    fn set_length(&self, length: u64) -> Result<(), DiskError> {
+        self.file.set_length(length)
+    }
+}
+
+/// Opens a pool on a drive with bytes that cannot be read.
+fn open_with_bad_sectors(disk: &SimDisk, path: &str, bytes: Range<u64>) -> Result<Pool, PoolError> {
+    let bad = BadSectors { disk: disk.clone(), path: Mutex::new(path.to_owned()), bytes };
+    let world = World { disk: Arc::new(Poisoning::new(Arc::new(bad))), ..world(disk, 9) };
+    Pool::open(world, &key(), options())
+}
+
+/// Reads what there is of a kind of segment as if its medium never gave it back.
+fn unreadable(path: &str) -> FaultPlan {
+    FaultPlan::lasting(Fault::Error, 0).on_reads().under(path)
+}
+
+/// How many points read back whole; the others say that they do not.
+fn whole_points(pool: &Pool) -> usize {
+    let archive = PoolArchive::new(Arc::clone(pool.shared()), Scope::All);
+    let sources = archive.sources().unwrap();
+    let points = sources.iter().flat_map(|source| archive.points(source.id).unwrap());
+    let is_whole = |point: &model::record::Point| {
+        let Ok(items) = archive.items(point.key(), &[], &[0xff; 9], 100) else { return false };
+        let name =
+            |(_, item)| if let Item::Extent(Extent::Chunk { name, .. }) = item { Some(name) } else { None };
+        let names: Vec<Name> = items.into_iter().filter_map(name).collect();
+        let read = archive.chunks(point.key(), &names).unwrap();
+        let pairs: Vec<_> = read.into_iter().zip(chunks(point.sequence.0)).collect();
+        assert!(pairs.iter().all(|(read, expected)| read.as_ref().map_or(true, |read| **read == **expected)));
+        pairs.len() == 3 && pairs.iter().all(|(read, _)| read.is_ok())
+    };
+    points.filter(is_whole).count()
 }
 
 /// Whether a line of damage has all of these words.
@@ -353,4 +484,150 @@ fn a_catalog_is_made_anew_beside_the_old_one() {
             break;
         }
     }
+}
+
+#[test]
+fn one_copy_of_the_header_that_can_be_read_is_enough() {
+    let disk = SimDisk::new(1);
+    drop(create(&disk, options()));
+    for path in ["header.0", "header.1", "header.2"] {
+        disk.fail(unreadable(path));
+        let refused = open(&disk, 2).err().map(|error| error.kind());
+        assert_eq!(refused, (path == "header.2").then_some(ErrorKind::Io), "{path}");
+    }
+    let again = Pool::create(world(&disk, 3), &[key()], options());
+    assert_eq!(again.err().unwrap().kind(), ErrorKind::Io, "what cannot be read may be a pool");
+    disk.clear_faults();
+    assert!(open(&disk, 4).is_ok());
+}
+
+#[test]
+fn a_catalog_that_cannot_be_read_is_set_aside_and_made_anew() {
+    let disk = SimDisk::new(1);
+    let (mut pool, machine, source) = create(&disk, options());
+    for number in [1, 2, 3] {
+        add_point(&mut pool, &machine, &source, number).unwrap();
+    }
+    pool.flush_catalog().unwrap();
+    drop(pool);
+    disk.fail(FaultPlan::once(Fault::Error, 0).on_reads().under("catalog.redb"));
+    let pool = open(&disk, 2).unwrap();
+    assert_eq!(
+        (read_points(&pool), pool.shared().damage()),
+        (vec![1, 2, 3], Vec::new()),
+        "once is not enough"
+    );
+    drop(pool);
+    for bytes in [0..1, 4096..4097, 0..1 << 40] {
+        let mut pool = open_with_bad_sectors(&disk, "catalog.redb", bytes).unwrap();
+        assert_eq!(read_points(&pool), [1, 2, 3]);
+        let damage = pool.shared().damage();
+        assert!(says(&damage, &["the catalog could not be read", "made anew"]), "{damage:?}");
+        pool.flush_catalog().unwrap();
+        let kept = disk.files().into_keys().filter(|path| path.contains(".damaged-"));
+        assert_eq!(kept.count(), 1, "one is kept");
+    }
+}
+
+#[test]
+fn a_data_segment_that_cannot_be_read_takes_only_its_own_chunks_with_it() {
+    let disk = SimDisk::new(1);
+    let (mut pool, machine, source) = create(&disk, small());
+    for number in 1..=30 {
+        add_point(&mut pool, &machine, &source, number).unwrap();
+    }
+    drop(pool);
+    disk.remove("catalog.redb").unwrap();
+    let data = segments(&disk, 0);
+    assert!(data.len() > 5);
+    for (path, _) in &data[1..] {
+        let disk = disk.snapshot();
+        disk.fail(unreadable(path));
+        let mut pool = open(&disk, 2).unwrap();
+        let whole = whole_points(&pool);
+        assert!((25..30).contains(&whole), "{whole} of 30 with {path}");
+        let damage = pool.shared().damage();
+        let number = u64::from_str_radix(&path[9..25], 16).unwrap();
+        assert!(says(&damage, &[&format!("segment {number} cannot be read")]), "{damage:?}");
+        add_point(&mut pool, &machine, &source, 31).unwrap();
+        assert_eq!(whole_points(&pool), whole + 1);
+    }
+}
+
+#[test]
+fn a_meta_segment_that_cannot_be_read_leaves_the_commits_of_the_others() {
+    let disk = SimDisk::new(1);
+    let (mut pool, machine, source) = create(&disk, small());
+    for number in 1..=30 {
+        add_point(&mut pool, &machine, &source, number).unwrap();
+    }
+    drop(pool);
+    disk.remove("catalog.redb").unwrap();
+    let metas = segments(&disk, 1);
+    assert!(metas.len() > 2);
+    for (at, (path, _)) in metas.iter().enumerate() {
+        let disk = disk.snapshot();
+        disk.fail(unreadable(path));
+        let pool = open(&disk, 2).unwrap();
+        let damage = pool.shared().damage();
+        assert!(!damage.is_empty(), "{path}");
+        if at + 1 == metas.len() {
+            assert!(says(&damage, &["cannot be read", "commits after", "may hold"]), "{damage:?}");
+        }
+        // Machine and source are in the first one.
+        assert!(at == 0 || whole_points(&pool) > 0, "{path}: {damage:?}");
+    }
+}
+
+#[test]
+fn a_bad_sector_of_a_meta_segment_takes_only_the_frames_on_it() {
+    let disk = SimDisk::new(1);
+    let (mut pool, machine, source) = create(&disk, options());
+    for number in 1..=30 {
+        add_point(&mut pool, &machine, &source, number).unwrap();
+    }
+    drop(pool);
+    disk.remove("catalog.redb").unwrap();
+    let (meta, bytes) = segments(&disk, 1).pop().unwrap();
+    assert!(bytes.len() > 5 * 4096);
+    let pool = open_with_bad_sectors(&disk, &meta, 8192..8193).unwrap();
+    let damage = pool.shared().damage();
+    assert!(says(&damage, &["segment 1", "cannot be read"]), "{damage:?}");
+    assert!((20..30).contains(&whole_points(&pool)), "{} of 30", whole_points(&pool));
+    let at = bytes.len() as u64 - 64;
+    let disk = disk.snapshot();
+    disk.remove("catalog.redb").unwrap();
+    let pool = open_with_bad_sectors(&disk, &meta, at..at + 1).unwrap();
+    let damage = pool.shared().damage();
+    assert!(says(&damage, &["segment 1", "cannot be read", "commits after 31", "may hold"]), "{damage:?}");
+    assert_eq!(whole_points(&pool), 29);
+}
+
+#[test]
+fn an_opening_neither_reads_nor_syncs_what_the_catalog_covers() {
+    let disk = SimDisk::new(1);
+    let (mut pool, machine, source) = create(&disk, small());
+    for number in 1..=30 {
+        add_point(&mut pool, &machine, &source, number).unwrap();
+    }
+    pool.flush_catalog().unwrap();
+    drop(pool);
+    let newest = segments(&disk, 1).pop().unwrap().0;
+    let covered: Vec<String> =
+        disk.files().into_keys().filter(|path| path.starts_with("segments/") && *path != newest).collect();
+    assert!(covered.len() > 10);
+    covered.iter().for_each(|path| disk.fail(unreadable(path)));
+    let before = disk.operations();
+    let pool = open(&disk, 2).unwrap();
+    assert_eq!(pool.shared().damage(), Vec::<String>::new());
+    let number = |line: &String| line.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+    let log = disk.log();
+    let touched: Vec<_> = log
+        .iter()
+        .filter(|line| number(line).is_none_or(|number| number > before))
+        .filter(|line| covered.iter().any(|path| line.contains(path.as_str())))
+        .collect();
+    assert!(touched.is_empty(), "{touched:?}");
+    disk.clear_faults();
+    assert_eq!(read_points(&pool).len(), 30);
 }
