@@ -63,15 +63,16 @@ impl Shared {
         machine.ok_or_else(|| PoolError::Missing("the source".into()))
     }
 
-    /// Which chunks are in the pool and known to a machine.
+    /// Which chunks are in the pool and known to a machine. What is known to be unreadable is wanted once more.
     pub fn known(&self, machine: MachineId, names: &[Name]) -> Result<Vec<bool>, PoolError> {
         Ok(self.known_lengths(machine, names)?.iter().map(Option::is_some).collect())
     }
 
-    /// The lengths of those chunks that are in the pool and known to a machine.
+    /// The lengths of those chunks that are in the pool and known to a machine, in the same way.
     pub fn known_lengths(&self, machine: MachineId, names: &[Name]) -> Result<Vec<Option<u32>>, PoolError> {
-        let owned = self.state().owned(machine, names)?;
-        Ok(owned.iter().map(|place| place.map(|place| place.length)).collect())
+        let state = self.state();
+        let length = |place: Place| (!state.bad.has(place.frame)).then_some(place.length);
+        Ok(state.owned(machine, names)?.into_iter().map(|place| place.and_then(length)).collect())
     }
 
     /// Whether a machine may own chunks: it has a point, or somebody's chunks wait for their first point.
@@ -108,6 +109,7 @@ impl Shared {
             return Ok(bytes);
         }
         let (segment, offset) = (place.frame.segment, place.frame.offset);
+        frames.bad().add(segment, offset);
         Err(PoolError::Name { what: "chunk", name: *name, segment, offset })
     }
 }

@@ -18,6 +18,7 @@ mod backend;
 pub mod catalog;
 pub mod registry;
 
+mod bad;
 mod pages;
 mod reader;
 

@@ -1,5 +1,7 @@
 //! Opening a pool, and making its catalog anew: the catalog first, then what the segments have beyond its mark.
 
+use std::sync::Arc;
+
 use model::{CommitNumber, SegmentNumber};
 
 use crate::PoolError;
@@ -93,6 +95,7 @@ fn read_segments(
         recent: Recent::default(),
         mark: mark.clone(),
         damage: Vec::new(),
+        bad: Arc::clone(shared.frames.bad()),
         openings: 0,
     };
     let up_to = |mark: &Mark, chunk_bytes| Mark { chunk_bytes, ..mark.clone() };

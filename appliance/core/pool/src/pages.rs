@@ -19,7 +19,8 @@ impl Shared {
     }
 
     pub(crate) fn has_page(&self, name: &Name) -> Result<bool, PoolError> {
-        Ok(self.state().recent.staged.contains_key(name) || self.page_place(name)?.is_some())
+        let is_sound = |place: Place| !self.frames.bad().has(place.frame);
+        Ok(self.state().recent.staged.contains_key(name) || self.page_place(name)?.is_some_and(is_sound))
     }
 
     /// A page that was written, named anew.
@@ -42,6 +43,7 @@ pub(crate) fn page_at(
         Some(bytes) if keys.page().name(bytes) == *name => Ok(bytes.into()),
         _ => {
             let (segment, offset) = (place.frame.segment, place.frame.offset);
+            frames.bad().add(segment, offset);
             Err(PoolError::Name { what: "page", name: *name, segment, offset })
         }
     }

@@ -130,6 +130,7 @@ impl Pool {
             recent: Recent::default(),
             mark: Mark::default(),
             damage: Vec::new(),
+            bad: Arc::clone(frames.bad()),
             openings: 0,
         };
         let shared = Arc::new(Shared { world, keys, header, frames, state: RwLock::new(state) });
@@ -208,30 +209,36 @@ impl Pool {
         if self.options.catalog_batch == 0 { 400_000 } else { self.options.catalog_batch }
     }
 
-    /// Takes a bundle from a machine; chunks that are here already are left out. Durable with the next commit, which
-    /// is made here when as many entries wait as the catalog takes at once.
+    /// Takes a bundle from a machine; chunks that are here already are left out, unless they are known to be unreadable.
+    /// Durable with the next commit, which is made here when as many entries wait as the catalog takes at once.
     pub fn put_bundle(&mut self, machine: MachineId, bundle: VerifiedBundle) -> Result<(), PoolError> {
         self.guard(|pool| {
             let mut seen = HashSet::new();
-            let mut adopted = Vec::new();
+            let (mut adopted, mut stored_again) = (Vec::new(), HashSet::new());
             let mut keep = Vec::with_capacity(bundle.table().entries().len());
             {
                 let state = pool.shared.state();
                 for entry in bundle.table().entries() {
                     let known = state.chunk(&entry.name)?;
-                    keep.push(known.is_none() && seen.insert(entry.name));
-                    if let Some(place) = known
-                        && !state.owns(machine, &entry.name, &place)?
-                    {
-                        adopted.push(entry.name);
+                    let lost = known.filter(|place| state.bad.has(place.frame));
+                    keep.push((known.is_none() || lost.is_some()) && seen.insert(entry.name));
+                    match (known, lost) {
+                        // The machine owns the new copy; whoever owned the lost one goes on owning the chunk.
+                        (_, Some(lost)) => {
+                            stored_again.insert(entry.name);
+                            adopted.extend((lost.owner != machine).then_some((entry.name, lost.owner)));
+                        }
+                        (Some(place), None) if !state.owns(machine, &entry.name, &place)? => {
+                            adopted.push((entry.name, machine));
+                        }
+                        _ => {}
                     }
                 }
             }
             // Also when nothing of the bundle is stored: from here on the machine may name these chunks.
-            if !adopted.is_empty() {
-                let owned = adopted.iter().map(|name| (*name, machine));
-                pool.shared.state_mut().recent.adopted.extend(owned);
-                pool.adopted.entry(machine).or_default().extend(adopted);
+            pool.shared.state_mut().recent.adopted.extend(adopted.iter().copied());
+            for (name, owner) in adopted {
+                pool.adopted.entry(owner).or_default().push(name);
             }
             let mut keep = keep.into_iter();
             let level = Level::default();
@@ -244,7 +251,9 @@ impl Pool {
             let index = FrameIndex { segment, offset, sealed_length, owner: machine, entries };
             let mut state = pool.shared.state_mut();
             for (name, place) in places(&index) {
-                state.mark.chunk_bytes += u64::from(place.length);
+                if !stored_again.contains(&name) {
+                    state.mark.chunk_bytes += u64::from(place.length);
+                }
                 state.recent.chunks.insert(name, place);
             }
             drop(state);
@@ -331,6 +340,7 @@ impl Pool {
             let (number, shared) = (self.next_segment, &self.shared);
             self.next_segment = number.next();
             self.names_dirty = true;
+            shared.frames.forget(number);
             let (pool, drive, after) = (shared.header.pool, shared.header.drive, shared.state().mark.commit);
             let master = shared.keys.segment_master();
             let audit = self.options.audit.as_ref();

@@ -14,6 +14,7 @@ use medium::{Access, Disk, File};
 use model::{ErrorKind, SegmentNumber};
 
 use crate::PoolError;
+use crate::bad::BadPlaces;
 use crate::keys::PoolKeys;
 use crate::layout::{SEGMENT_HEADER_LENGTH, SegmentHeader, segment_path};
 use crate::segment::{FOOTER_TAIL_LENGTH, Footer, FramePlace};
@@ -235,6 +236,7 @@ pub(crate) struct FrameReader {
     keys: Arc<PoolKeys>,
     pool: [u8; 16],
     trust: Trust,
+    bad: Arc<BadPlaces>,
     segments: Mutex<HashMap<SegmentNumber, Arc<SegmentReader>>>,
     cache: Mutex<FrameCache>,
     decompressors: Mutex<Vec<Decompressor>>,
@@ -243,17 +245,29 @@ pub(crate) struct FrameReader {
 impl FrameReader {
     /// A reader with empty caches.
     pub(crate) fn new(disk: Arc<dyn Disk>, keys: Arc<PoolKeys>, pool: [u8; 16]) -> Self {
-        Self::with(disk, keys, pool, Trust::Kernel)
+        Self::with(disk, keys, pool, Trust::Kernel, Arc::default())
     }
 
     /// Another reader of the same pool, that takes everything from the drive.
     pub(crate) fn fresh(&self) -> Self {
-        Self::with(Arc::clone(&self.disk), Arc::clone(&self.keys), self.pool, Trust::Drive)
+        let (disk, keys, bad) = (Arc::clone(&self.disk), Arc::clone(&self.keys), Arc::clone(&self.bad));
+        Self::with(disk, keys, self.pool, Trust::Drive, bad)
     }
 
-    fn with(disk: Arc<dyn Disk>, keys: Arc<PoolKeys>, pool: [u8; 16], trust: Trust) -> Self {
+    fn with(
+        disk: Arc<dyn Disk>,
+        keys: Arc<PoolKeys>,
+        pool: [u8; 16],
+        trust: Trust,
+        bad: Arc<BadPlaces>,
+    ) -> Self {
         let (segments, cache) = (Mutex::default(), Mutex::default());
-        Self { disk, keys, pool, trust, segments, cache, decompressors: Mutex::default() }
+        Self { disk, keys, pool, trust, bad, segments, cache, decompressors: Mutex::default() }
+    }
+
+    /// What reads found to be bad.
+    pub(crate) const fn bad(&self) -> &Arc<BadPlaces> {
+        &self.bad
     }
 
     /// The segment of a number, opened at most once.
@@ -262,7 +276,12 @@ impl FrameReader {
         if let Some(segment) = segments.get(&number) {
             return Ok(Arc::clone(segment));
         }
-        let segment = Arc::new(SegmentReader::open(&*self.disk, &self.keys, &self.pool, number, self.trust)?);
+        let segment = SegmentReader::open(&*self.disk, &self.keys, &self.pool, number, self.trust);
+        let segment = Arc::new(segment.inspect_err(|error| {
+            if error.is_damage() {
+                self.bad.add_segment(number, 0);
+            }
+        })?);
         if segments.len() >= SEGMENTS_MAX {
             segments.clear();
         }
@@ -279,6 +298,7 @@ impl FrameReader {
         let frame = self.read(place)?;
         if frame.kind != kind {
             let FramePlace { segment, offset, .. } = place;
+            self.bad.add(segment, offset);
             return Err(PoolError::FrameKind { segment, offset, found: frame.kind });
         }
         let bytes_max = if self.trust == Trust::Drive { FRESH_CACHE_BYTES_MAX } else { CACHE_BYTES_MAX };
@@ -289,7 +309,12 @@ impl FrameReader {
     /// Reads the frame at a place from the drive.
     pub(crate) fn read(&self, place: FramePlace) -> Result<OpenedFrame, PoolError> {
         let segment = self.segment(place.segment)?;
-        self.with_decompressor(|decompressor| segment.read(place, decompressor))
+        let frame = self.with_decompressor(|decompressor| segment.read(place, decompressor));
+        frame.inspect_err(|error| {
+            if error.is_damage() {
+                self.bad.add(place.segment, place.offset);
+            }
+        })
     }
 
     /// Lends a decompressor.
@@ -298,6 +323,12 @@ impl FrameReader {
         let result = work(&mut decompressor);
         lock(&self.decompressors).push(decompressor);
         result
+    }
+
+    /// Forgets all of a segment, which is about to be made.
+    pub(crate) fn forget(&self, number: SegmentNumber) {
+        lock(&self.segments).remove(&number);
+        self.bad.forget(number);
     }
 
     /// Forgets everything that was read.

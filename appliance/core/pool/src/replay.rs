@@ -419,6 +419,7 @@ impl Walk<'_> {
         for lost in &self.survey.lost {
             let (segment, cause) = (lost.segment, &lost.cause);
             if covered(segment) {
+                self.frames.bad().add_segment(segment, 0);
                 damage.push(format!("segment {segment} cannot be read: {cause}"));
             } else if lost.unreadable && segment > self.mark.segment {
                 let hidden = format!("commits after {last} that it may hold are not in the pool");
@@ -435,11 +436,16 @@ impl Walk<'_> {
             match file_length(disk, *segment) {
                 Ok(Some(found)) if found >= *length => {}
                 Ok(Some(found)) => {
+                    self.frames.bad().add_segment(*segment, found);
                     damage
                         .push(format!("segment {segment} has {found} bytes, the last commit says {length}"));
                 }
-                Ok(None) => damage.push(format!("segment {segment} cannot be opened")),
+                Ok(None) => {
+                    self.frames.bad().add_segment(*segment, 0);
+                    damage.push(format!("segment {segment} cannot be opened"));
+                }
                 Err(error) if error.kind() == ErrorKind::Missing => {
+                    self.frames.bad().add_segment(*segment, 0);
                     damage.push(format!("segment {segment} is missing"));
                 }
                 Err(error) => return Err(error),

@@ -7,6 +7,7 @@ use medium::{Clock, Disk, Entropy};
 use model::{MachineId, Name};
 
 use crate::PoolError;
+use crate::bad::BadPlaces;
 use crate::catalog::{Batch, Catalog, Mark, Place};
 use crate::header::PoolHeader;
 use crate::keys::PoolKeys;
@@ -43,6 +44,8 @@ pub(crate) struct State {
     pub(crate) recent: Recent,
     pub(crate) mark: Mark,
     pub(crate) damage: Vec<String>,
+    /// Places that do not give what the catalog says.
+    pub(crate) bad: Arc<BadPlaces>,
     /// How often the drive was read since the process began.
     pub(crate) openings: u64,
 }
@@ -181,11 +184,25 @@ impl State {
         Ok(places)
     }
 
+    /// Whether a chunk is to be read from a place and not from the one that is known. It is stored a second time only
+    /// when the first place was bad, so the place behind counts unless that is known to be bad itself.
+    fn is_better(&self, place: &Place, known: &Place) -> bool {
+        let position = |place: &Place| (place.frame.segment, place.frame.offset);
+        match (self.bad.has(place.frame), self.bad.has(known.frame)) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => position(place) > position(known),
+        }
+    }
+
     pub(crate) fn take(&mut self, keys: &PoolKeys, replayed: &Replayed) -> Result<(), PoolError> {
         for index in &replayed.indexes {
             for (name, place) in places(index) {
-                if self.chunk(&name)?.is_none() {
+                let known = self.chunk(&name)?;
+                if known.is_none() {
                     self.mark.chunk_bytes += u64::from(place.length);
+                }
+                if known.is_none_or(|known| self.is_better(&place, &known)) {
                     self.recent.chunks.insert(name, place);
                 }
             }

@@ -527,3 +527,147 @@ fn a_catalog_that_cannot_be_read_for_once_is_no_damage_and_heals() {
     pool.reopen().unwrap();
     assert_eq!((damage(&pool), whole_points(&pool, &source)), (Vec::new(), 3));
 }
+
+/// The first bit of the payload of every frame of a kind flips.
+fn rot(disk: &SimDisk, segment_kind: u8, frame_kind: u8) {
+    for (path, bytes) in segments(disk, segment_kind) {
+        let is_frame = |at: &usize| bytes[*at..].starts_with(b"KFfr") && bytes[at + 5] == frame_kind;
+        for at in (SEGMENT_HEADER_LENGTH..bytes.len()).step_by(64).filter(is_frame) {
+            disk.flip(&path, (at as u64 + 64) * 8).unwrap();
+        }
+    }
+}
+
+const DATA: u8 = 1;
+const PAGES: u8 = 2;
+
+/// After a full backup of point 1 all points are whole, here and in whatever is opened from the drive later.
+fn expect_healed(disk: &SimDisk, mut pool: Pool, machine: &Machine, source: &Source) {
+    let before = points(&pool, source).len();
+    add_point(&mut pool, machine, source, 1);
+    assert_eq!(whole_points(&pool, source), before + 1);
+    assert!(damage(&pool).iter().all(|line| !line.contains("web1/home@")));
+    drop(pool);
+    let mut pool = open(disk, 11).unwrap();
+    assert_eq!(whole_points(&pool, source), before + 1, "after opening");
+    pool.flush_catalog().unwrap();
+    let dump = pool.shared().dump().unwrap();
+    pool.rebuild_catalog().unwrap();
+    assert_eq!(whole_points(&pool, source), before + 1, "after making the catalog anew");
+    assert_eq!(pool.shared().dump().unwrap(), dump);
+    drop(pool);
+    disk.remove("catalog.redb").unwrap();
+    assert_eq!(whole_points(&open(disk, 12).unwrap(), source), before + 1, "without a catalog");
+}
+
+#[test]
+fn the_next_backup_stores_again_what_was_in_lost_segments() {
+    let disk = SimDisk::new(1);
+    let (pool, machine, source) = filled(&disk, 1);
+    drop(pool);
+    for (path, _) in segments(&disk, 0) {
+        disk.remove(&path).unwrap();
+    }
+    let pool = open(&disk, 2).unwrap();
+    assert!(!pool.shared().damage().is_empty());
+    expect_healed(&disk, pool, &machine, &source);
+}
+
+#[test]
+fn the_next_backup_stores_again_what_was_cut_off() {
+    let disk = SimDisk::new(1);
+    let (pool, machine, source) = filled(&disk, 1);
+    drop(pool);
+    let (path, bytes) = segments(&disk, 0).remove(0);
+    let file = disk.open(&path, Access::ReadWrite).unwrap();
+    file.set_length(bytes.len() as u64 - 64).unwrap();
+    let pool = open(&disk, 2).unwrap();
+    assert!(!pool.shared().damage().is_empty());
+    expect_healed(&disk, pool, &machine, &source);
+}
+
+#[test]
+fn the_next_backup_stores_again_what_verify_found_rotten() {
+    for (segment_kind, frame_kind) in [(0, DATA), (1, PAGES)] {
+        let disk = SimDisk::new(1);
+        let (mut pool, machine, source) = filled(&disk, 1);
+        pool.flush_catalog().unwrap();
+        drop(pool);
+        rot(&disk, segment_kind, frame_kind);
+        let pool = open(&disk, 2).unwrap();
+        assert_eq!(pool.shared().damage(), Vec::<String>::new(), "opening reads no frames of content");
+        assert!(!damage(&pool).is_empty());
+        expect_healed(&disk, pool, &machine, &source);
+    }
+}
+
+#[test]
+fn the_next_backup_stores_again_what_could_not_be_read() {
+    for (segment_kind, frame_kind) in [(0, DATA), (1, PAGES)] {
+        let disk = SimDisk::new(1);
+        let (mut pool, machine, source) = filled(&disk, 1);
+        pool.flush_catalog().unwrap();
+        drop(pool);
+        rot(&disk, segment_kind, frame_kind);
+        let pool = open(&disk, 2).unwrap();
+        let (point, number) = points(&pool, &source)[0];
+        assert!(!is_whole(&pool, point, number));
+        expect_healed(&disk, pool, &machine, &source);
+    }
+}
+
+#[test]
+fn a_single_failure_of_the_drive_makes_nothing_bad() {
+    let disk = SimDisk::new(1);
+    let (mut pool, machine, source) = filled(&disk, 1);
+    pool.flush_catalog().unwrap();
+    drop(pool);
+    let pool = open(&disk, 2).unwrap();
+    let (point, number) = points(&pool, &source)[0];
+    let naming = pool.shared().keys().naming(machine.domain);
+    let names: Vec<Name> = chunks(1).iter().map(|bytes| naming.name(bytes)).collect();
+    disk.fail(FaultPlan::lasting(Fault::Error, 0).on_reads().under("segments/"));
+    assert!(!is_whole(&pool, point, number));
+    disk.clear_faults();
+    assert_eq!(pool.shared().known(machine.id, &names).unwrap(), [true; 4]);
+    assert!(is_whole(&pool, point, number));
+}
+
+#[test]
+fn what_verify_finds_sound_again_counts_again() {
+    let disk = SimDisk::new(1);
+    let (pool, machine, _) = filled(&disk, 1);
+    let naming = pool.shared().keys().naming(machine.domain);
+    let names: Vec<Name> = chunks(1).iter().map(|bytes| naming.name(bytes)).collect();
+    for lost in [192, 0] {
+        let (path, bytes) = segments(&disk, 0).remove(0);
+        disk.overwrite(&path, lost, &[0; 64]).unwrap();
+        assert!(!damage(&pool).is_empty());
+        assert_eq!(pool.shared().known(machine.id, &names).unwrap(), [false; 4]);
+        disk.overwrite(&path, 0, &bytes).unwrap();
+        assert_eq!(damage(&pool), Vec::<String>::new());
+        assert_eq!(pool.shared().known(machine.id, &names).unwrap(), [true; 4]);
+    }
+}
+
+#[test]
+fn whoever_owned_a_lost_chunk_owns_the_one_that_another_machine_stored_again() {
+    let disk = SimDisk::new(1);
+    let (mut pool, first, source) = filled(&disk, 1);
+    let bytes = pool.shared().status().unwrap().chunk_bytes;
+    let second = pool.add_machine(&label("web2"), false).unwrap();
+    rot(&disk, 0, DATA);
+    assert!(!damage(&pool).is_empty());
+    let (names, bundle) = bundle(&pool.shared().keys().naming(second.domain), &chunks(1));
+    pool.put_bundle(second.id, bundle).unwrap();
+    let known = |pool: &Pool| {
+        [first.id, second.id].map(|machine| pool.shared().known(machine, &names).unwrap() == [true; 4])
+    };
+    assert_eq!(known(&pool), [true; 2]);
+    pool.commit(Vec::new()).unwrap();
+    pool.flush_catalog().unwrap();
+    assert_eq!(pool.shared().status().unwrap().chunk_bytes, bytes, "each chunk counts once");
+    pool.rebuild_catalog().unwrap();
+    assert_eq!((known(&pool), whole_points(&pool, &source)), ([true; 2], 1));
+    assert_eq!(pool.shared().status().unwrap().chunk_bytes, bytes);
+}

@@ -42,6 +42,10 @@ impl Examination<'_> {
             self.report.damaged(format!("footer of segment {number}: its copy of the header differs"));
         }
         let mut offset = SEGMENT_HEADER_LENGTH as u64;
+        if segment.file.length()? >= length {
+            // What is bad in it is found again, frame by frame.
+            self.frames.bad().remove_segment(number);
+        }
         let mut frames = 0;
         while offset < length {
             match frame_header(segment, offset) {
@@ -53,6 +57,9 @@ impl Examination<'_> {
                 }
                 Err(error) => {
                     is_whole = false;
+                    if error.is_damage() {
+                        self.frames.bad().add(number, offset);
+                    }
                     self.note(&format!("segment {number}: no sound frame at {offset}"), error)?;
                     match self.frame_behind(segment, footer.as_ref(), offset, length)? {
                         Some(next) => offset = next,
@@ -104,7 +111,7 @@ impl Examination<'_> {
     ) -> Result<(), PoolError> {
         let mut bytes = match segment.bytes(place) {
             Ok(bytes) => bytes,
-            Err(error) => return self.note("", error),
+            Err(error) => return self.lost(place, error),
         };
         self.report.bytes += bytes.len() as u64;
         let payload = bytes.get(FRAME_HEADER_LENGTH..FRAME_HEADER_LENGTH + place.sealed_length as usize);
@@ -114,6 +121,7 @@ impl Examination<'_> {
             Ok((kind, chunks)) => {
                 self.report.frames += 1;
                 self.report.chunks += chunks;
+                self.frames.bad().remove(place.segment, place.offset);
                 if kind == FrameKind::Data {
                     self.sound.add(place);
                 }
@@ -130,8 +138,16 @@ impl Examination<'_> {
                 }
                 Ok(())
             }
-            Err(error) => self.note("", error),
+            Err(error) => self.lost(place, error),
         }
+    }
+
+    /// Notes that a frame cannot be read.
+    fn lost(&mut self, place: FramePlace, error: PoolError) -> Result<(), PoolError> {
+        if error.is_damage() {
+            self.frames.bad().add(place.segment, place.offset);
+        }
+        self.note("", error)
     }
 
     /// Names anew what is in a frame; the number of its chunks.
