@@ -32,6 +32,9 @@ const ADOPTED: TableDefinition<'_, &[u8; ADOPTED_LENGTH], ()> = TableDefinition:
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 const MARK: &str = "mark";
+const VERSION: &str = "version";
+/// The version of what is in it. A catalog of another one is made anew.
+const VERSION_KNOWN: u16 = 2;
 
 /// Bytes that redb may keep in memory.
 const CACHE_BYTES: usize = 128 << 20;
@@ -176,10 +179,17 @@ impl Catalog {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Opens the catalog; makes it if there is none.
+    /// Opens the catalog; makes it if there is none of this version.
     pub fn open(disk: &dyn Disk) -> Result<Self, PoolError> {
         match disk.open(CATALOG, Access::ReadWrite) {
-            Ok(file) => Self::from_platter(file).and_then(Self::checked),
+            Ok(file) => {
+                let catalog = Self::from_platter(file).and_then(Self::checked)?;
+                if catalog.is_of_this_version()? {
+                    return Ok(catalog);
+                }
+                drop(catalog);
+                Self::make(disk)
+            }
             Err(error) if error.kind() == ErrorKind::Missing => Self::make(disk),
             Err(error) => Err(error.into()),
         }
@@ -264,6 +274,14 @@ impl Catalog {
         })
     }
 
+    fn is_of_this_version(&self) -> Result<bool, PoolError> {
+        self.read("its version", |read| {
+            let table = read.open_table(STATE).map_err(failed("read its version"))?;
+            let value = table.get(VERSION).map_err(failed("read its version"))?;
+            Ok(value.is_some_and(|value| value.value() == VERSION_KNOWN.to_le_bytes()))
+        })
+    }
+
     /// Puts a batch in and moves the mark, in one transaction.
     pub fn write(&self, batch: &Batch, mark: &Mark) -> Result<(), PoolError> {
         self.note(contained("what is written to it", || self.write_uncontained(batch, mark)))
@@ -296,6 +314,8 @@ impl Catalog {
             let mut state = write.open_table(STATE).map_err(failed("open state"))?;
             let mark = minicbor::to_vec(mark).map_err(|_| PoolError::CatalogValue("its mark"))?;
             state.insert(MARK, mark.as_slice()).map_err(failed("insert its mark"))?;
+            let version = VERSION_KNOWN.to_le_bytes();
+            state.insert(VERSION, version.as_slice()).map_err(failed("insert its version"))?;
         }
         write.commit().map_err(failed("commit"))
     }
@@ -431,6 +451,24 @@ mod tests {
     use medium::sim::{Fault, FaultPlan, SimDisk};
 
     use super::*;
+
+    #[test]
+    fn a_catalog_of_another_version_is_made_anew() {
+        let disk = SimDisk::new(1);
+        let catalog = Catalog::make(&disk).unwrap();
+        let mark = Mark { commit: CommitNumber(7), ..Mark::default() };
+        catalog.write(&Batch::default(), &mark).unwrap();
+        drop(catalog);
+        let open = || Catalog::open(&disk).unwrap();
+        let catalog = open();
+        assert_eq!(catalog.mark().unwrap(), mark, "it is of this version");
+        let write = catalog.database().unwrap().begin_write().unwrap();
+        write.open_table(STATE).unwrap().remove(VERSION).unwrap();
+        write.commit().unwrap();
+        drop(catalog);
+        assert_eq!(open().mark().unwrap(), Mark::default(), "it had no version, as the first one had not");
+        assert_eq!(disk.list("").unwrap(), [CATALOG], "the other one is gone");
+    }
 
     #[test]
     fn after_a_failed_call_it_has_to_be_opened_again() {

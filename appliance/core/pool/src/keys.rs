@@ -191,6 +191,7 @@ pub struct PoolKeys {
     segments: Secret,
     naming: Secret,
     catalog: LessSafeKey,
+    catalog_nonces: Secret,
     page: PageKey,
 }
 
@@ -202,6 +203,7 @@ impl PoolKeys {
         Arc::new(Self {
             segments: derive("keepfast 2026 segment master v1", master),
             catalog: siv(&derive("keepfast 2026 catalog key v1", master)),
+            catalog_nonces: derive("keepfast 2026 catalog nonce key v1", master),
             page: PageKey::derive(&naming),
             naming,
         })
@@ -225,10 +227,11 @@ impl PoolKeys {
         &self.page
     }
 
-    /// Seals a value of the catalog, bound to its key. The nonce is a hash of both: GCM-SIV is made for that, equal
-    /// values under one key give equal bytes and nothing else is lost.
+    /// Seals a value of the catalog, bound to its key. The nonce is a keyed hash of both: GCM-SIV is made for that, equal
+    /// values under one key give equal bytes and nothing else is lost. It stands in clear, so without a key of its own
+    /// it would confirm whatever somebody guesses.
     pub(crate) fn seal_value(&self, key: &[u8], value: &[u8]) -> Vec<u8> {
-        let mut hasher = blake3::Hasher::new_derive_key("keepfast 2026 catalog nonce v1");
+        let mut hasher = blake3::Hasher::new_keyed(&self.catalog_nonces);
         hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(value);
         let mut nonce = [0; NONCE_LEN];
         hasher.finalize_xof().fill(&mut nonce);
@@ -368,5 +371,16 @@ mod tests {
         assert_eq!(keys.open_value(b"machine/1", &sealed).unwrap(), b"secret name");
         assert!(keys.open_value(b"machine/2", &sealed).is_err());
         assert!(!sealed.windows(6).any(|w| w == b"secret"));
+    }
+
+    #[test]
+    fn nobody_without_the_master_key_can_confirm_a_guess_of_a_value() {
+        let sealed = |master| {
+            let keys = PoolKeys::new(&Zeroizing::new([master; 32]));
+            keys.seal_value(b"setting/addresses", b"nas.payroll.example.com:8443")
+        };
+        let nonce = |sealed: &[u8]| sealed.last_chunk::<NONCE_LEN>().copied().unwrap();
+        assert_eq!(sealed(9), sealed(9), "a catalog that was made anew is the same");
+        assert_ne!(nonce(&sealed(9)), nonce(&sealed(8)), "what is in clear follows from the master key");
     }
 }
