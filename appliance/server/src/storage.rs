@@ -1,7 +1,8 @@
 //! The thread that writes to the pool: changes come through a bounded channel and are done one after the other.
 //!
-//! When nothing is to be done the catalog is brought up to date. After a failed write the pool is opened again before
-//! the next change, so service returns by itself when the cause is gone.
+//! When nothing is to be done the catalog is brought up to date. After a failed write, or a failed read of the catalog,
+//! the pool is opened again: before the next change, and also when none comes, for those who read. So service returns
+//! by itself when the cause is gone.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
@@ -17,6 +18,8 @@ use tracing::{error, info};
 const WAITING_MAX: usize = 64;
 /// How long nothing happens before the catalog is brought up to date.
 const IDLE: Duration = Duration::from_millis(500);
+/// Longest time between two attempts to open the pool again; they start at [`IDLE`] and get twice as far apart.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 
 type Change = Box<dyn FnOnce(&mut Pool) + Send>;
 
@@ -86,35 +89,118 @@ impl Drop for Storage {
 }
 
 fn write(mut pool: Pool, waiting: &Receiver<Change>) {
+    let mut idle = IDLE;
     loop {
-        match waiting.recv_timeout(IDLE) {
+        match waiting.recv_timeout(idle) {
             Ok(change) => {
                 reopen_if_failed(&mut pool);
                 change(&mut pool);
+                idle = IDLE;
             }
-            Err(RecvTimeoutError::Timeout) => {
-                if !pool.is_failed()
-                    && let Err(cause) = pool.flush_catalog()
-                {
-                    error!(cause = %ArchiveError::from(cause), "the catalog could not be brought up to date");
-                }
+            Err(RecvTimeoutError::Timeout) if pool.is_failed() => {
+                let is_back = reopen_if_failed(&mut pool);
+                idle = if is_back { IDLE } else { (idle * 2).min(IDLE_MAX) };
             }
+            Err(RecvTimeoutError::Timeout) => flush(&mut pool),
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    if !pool.is_failed()
-        && let Err(cause) = pool.flush_catalog()
-    {
+    if !pool.is_failed() {
+        flush(&mut pool);
+    }
+}
+
+fn flush(pool: &mut Pool) {
+    if let Err(cause) = pool.flush_catalog() {
         error!(cause = %ArchiveError::from(cause), "the catalog could not be brought up to date");
     }
 }
 
-fn reopen_if_failed(pool: &mut Pool) {
+/// Whether the pool takes changes.
+fn reopen_if_failed(pool: &mut Pool) -> bool {
     if !pool.is_failed() {
-        return;
+        return true;
     }
     match pool.reopen() {
-        Ok(()) => info!("the pool was opened again after a failed write"),
+        Ok(()) => info!("the pool was opened again after a failure"),
         Err(cause) => error!(cause = %ArchiveError::from(cause), "the pool cannot be opened again yet"),
+    }
+    !pool.is_failed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use chunk::{BundleLimits, Compressor, Decompressor, Level, VerifiedBuilder};
+    use medium::sim::{Fault, FaultPlan, SimClock, SimDisk, SimEntropy};
+    use model::record::Label;
+    use model::{MachineId, Name, Time};
+    use pool::keys::Unlock;
+    use pool::{Options, World};
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    /// A pool whose catalog has to be read from the disk.
+    fn storage(disk: &SimDisk) -> Storage {
+        let world = |seed| World {
+            disk: Arc::new(disk.clone()),
+            clock: Arc::new(SimClock::new(Time(1))),
+            entropy: Arc::new(SimEntropy::new(seed)),
+        };
+        let key = Unlock::KeyFile(Zeroizing::new([7; 32]));
+        let mut pool = Pool::create(world(1), std::slice::from_ref(&key), Options::default()).unwrap();
+        let machine = pool.add_machine(&Label::new("web1").unwrap(), false).unwrap();
+        let mut builder = VerifiedBuilder::new(BundleLimits::default());
+        builder.push(&pool.shared().keys().naming(machine.domain), b"a chunk").unwrap();
+        let (mut compressor, mut decompressor) = (Compressor::default(), Decompressor::default());
+        let bundle = builder.finish(&mut compressor, &mut decompressor, Level::default()).unwrap();
+        pool.put_bundle(machine.id, bundle).unwrap();
+        pool.commit(Vec::new()).unwrap();
+        pool.flush_catalog().unwrap();
+        drop(pool);
+        Storage::start(Pool::open(world(2), &key, Options::default()).unwrap()).unwrap()
+    }
+
+    fn read(storage: &Storage) -> Result<(), ErrorKind> {
+        let known = storage.shared().known(MachineId(1), &[Name([3; 32])]);
+        known.map(drop).map_err(|error| error.kind())
+    }
+
+    /// Waits for something that is to happen without a change.
+    fn within_reason(happens: impl Fn() -> bool) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(20) {
+            if happens() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+
+    #[test]
+    fn readers_get_the_catalog_back_although_nobody_writes() {
+        let disk = SimDisk::new(1);
+        let storage = storage(&disk);
+        disk.fail(FaultPlan::once(Fault::Error, 0).on_reads().under("catalog.redb"));
+        assert_eq!(read(&storage), Err(ErrorKind::Io));
+        assert!(within_reason(|| read(&storage).is_ok()));
+    }
+
+    #[test]
+    fn a_pool_that_cannot_be_opened_yet_is_tried_again() {
+        let disk = SimDisk::new(1);
+        let storage = storage(&disk);
+        disk.fail(FaultPlan::lasting(Fault::Error, 0).on_reads());
+        assert_eq!(read(&storage), Err(ErrorKind::Io));
+        for _ in 0..2 {
+            let reads = disk.reads();
+            assert!(within_reason(|| disk.reads() > reads), "it is tried");
+            assert_eq!(read(&storage), Err(ErrorKind::Io));
+        }
+        disk.clear_faults();
+        assert!(within_reason(|| read(&storage).is_ok()));
     }
 }
