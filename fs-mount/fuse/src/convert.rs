@@ -39,7 +39,7 @@ pub(crate) fn attributes(of: &Attributes) -> FileAttr {
     FileAttr {
         ino: INodeNo(of.number),
         size: of.size,
-        blocks: of.size.div_ceil(512),
+        blocks: of.stored.div_ceil(512),
         atime: modified,
         mtime: modified,
         ctime: changed,
@@ -59,8 +59,9 @@ pub(crate) fn attributes(of: &Attributes) -> FileAttr {
 /// Of an object of which only the kind is known.
 pub(crate) fn unknown(number: u64, kind: FileKind) -> FileAttr {
     let (time, links) = (Time(0), 1);
-    let (mode, uid, gid, size, rdev) = (0, 0, 0, 0, 0);
-    attributes(&Attributes { number, kind, mode, uid, gid, size, links, rdev, modified: time, changed: time })
+    let (mode, uid, gid, size, stored, rdev) = (0, 0, 0, 0, 0, 0);
+    let (modified, changed) = (time, time);
+    attributes(&Attributes { number, kind, mode, uid, gid, size, stored, links, rdev, modified, changed })
 }
 
 pub(crate) const fn errno(error: &ViewError) -> Errno {
@@ -82,6 +83,19 @@ pub(crate) const fn errno(error: &ViewError) -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_are_those_of_what_is_in_no_hole() {
+        let blocks = |size, stored| {
+            let (kind, number, mode, uid, gid, links, rdev) = (FileKind::File, 5, 0, 0, 0, 1, 0);
+            let (modified, changed) = (Time(0), Time(0));
+            let of =
+                Attributes { number, kind, mode, uid, gid, size, stored, links, rdev, modified, changed };
+            attributes(&of).blocks
+        };
+        assert_eq!([blocks(0, 0), blocks(1, 1), blocks(1 << 30, 0), blocks(1 << 30, 5000)], [0, 1, 0, 10]);
+        assert_eq!(blocks(1 << 30, 1 << 30), 1 << 21);
+    }
 
     #[test]
     fn times_before_1970_keep_their_nanoseconds() {

@@ -49,6 +49,8 @@ pub struct Attributes {
     pub gid: u32,
     /// Length in bytes; of a link that of its target.
     pub size: u64,
+    /// Bytes of the length that are in no hole.
+    pub stored: u64,
     /// Names that it has.
     pub links: u32,
     /// Device number, in the encoding of Linux.
@@ -184,7 +186,19 @@ impl View {
         };
         let (uid, gid) = self.options.owner;
         let (modified, changed) = (time, time);
-        Ok(Attributes { number, kind, mode, uid, gid, size, links: 1, rdev: 0, modified, changed })
+        Ok(Attributes {
+            number,
+            kind,
+            mode,
+            uid,
+            gid,
+            size,
+            stored: size,
+            links: 1,
+            rdev: 0,
+            modified,
+            changed,
+        })
     }
 
     /// The target of a symbolic link.
@@ -324,7 +338,9 @@ fn label_name(label: &Label) -> Option<EntryName> {
 
 fn of_inode(number: u64, inode: &Inode) -> Attributes {
     let of = &inode.attributes;
-    let size = if of.kind == FileKind::Symlink { of.target.len() as u64 } else { inode.size };
+    let target = of.target.len() as u64;
+    let is_link = of.kind == FileKind::Symlink;
+    let (size, stored) = if is_link { (target, target) } else { (inode.size, inode.stored) };
     Attributes {
         number,
         kind: of.kind,
@@ -332,6 +348,7 @@ fn of_inode(number: u64, inode: &Inode) -> Attributes {
         uid: of.uid,
         gid: of.gid,
         size,
+        stored,
         // Programs take 1 for "unknown", which for a directory it is.
         links: if of.kind == FileKind::Directory { 1 } else { inode.links },
         rdev: of.rdev,

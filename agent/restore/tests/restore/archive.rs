@@ -59,7 +59,10 @@ impl Memory {
     }
 
     pub(crate) fn put_inode(&mut self, object: u64, attributes: Attributes, size: u64, links: u32) {
-        self.put(ItemKey::inode(ObjectId(object)), Item::Inode(Inode { attributes, size, links }));
+        self.put(
+            ItemKey::inode(ObjectId(object)),
+            Item::Inode(Inode { attributes, size, stored: size, links }),
+        );
     }
 
     pub(crate) fn put_entry(&mut self, directory: u64, name: &[u8], object: u64, kind: FileKind) {

@@ -86,7 +86,7 @@ impl Fold {
                 target: Vec::new(),
                 image: false,
             };
-            fold.put_inode(ObjectId::ROOT, Inode { attributes, size: 0, links: 1 });
+            fold.put_inode(ObjectId::ROOT, Inode { attributes, size: 0, stored: 0, links: 1 });
         }
         fold
     }
@@ -204,7 +204,7 @@ impl Fold {
         if object == REMOVED || self.state.get(source, &ItemKey::inode(object))?.is_some() {
             return Err(FoldError::ObjectExists(object));
         }
-        let inode = Inode { attributes: attributes.clone(), size: 0, links: 1 };
+        let inode = Inode { attributes: attributes.clone(), size: 0, stored: 0, links: 1 };
         self.set_name(source, Naming::make(directory, name, object, inode))
     }
 

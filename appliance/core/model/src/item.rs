@@ -127,6 +127,8 @@ pub struct Inode {
     pub attributes: Attributes,
     /// Length in bytes; of a directory and other kinds 0.
     pub size: u64,
+    /// Bytes of the length that are in no hole.
+    pub stored: u64,
     /// Directory entries that name the object.
     pub links: u32,
 }
@@ -369,6 +371,7 @@ fn encode_inode(out: &mut Vec<u8>, inode: &Inode) {
     put_signed(out, modified.0);
     put_signed(out, changed.0.wrapping_sub(modified.0));
     put_number(out, inode.size);
+    put_number(out, inode.size.saturating_sub(inode.stored));
     put_number(out, u64::from(inode.links));
     put_number(out, rdev);
     out.extend_from_slice(target);
@@ -387,6 +390,8 @@ fn decode_inode(fields: &mut Fields<'_>) -> Result<Inode, CodecError> {
     let modified = fields.signed(WHAT)?;
     let changed = modified.wrapping_add(fields.signed(WHAT)?);
     let size = fields.number(WHAT)?;
+    let holes = fields.number(WHAT)?;
+    let stored = size.checked_sub(holes).ok_or(CodecError::Value("holes of an inode"))?;
     let links = fields.number32(WHAT)?;
     let rdev = fields.number(WHAT)?;
     let target = fields.rest().to_vec();
@@ -396,7 +401,7 @@ fn decode_inode(fields: &mut Fields<'_>) -> Result<Inode, CodecError> {
     let (modified, changed) = (Time(modified), Time(changed));
     let image = head & 0x80 != 0;
     let attributes = Attributes { kind, mode, uid, gid, modified, changed, rdev, target, image };
-    Ok(Inode { attributes, size, links })
+    Ok(Inode { attributes, size, stored, links })
 }
 
 fn decode_extent(fields: &mut Fields<'_>, offset: u64) -> Result<Extent, CodecError> {

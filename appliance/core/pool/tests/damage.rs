@@ -81,7 +81,8 @@ fn files(names: &[Name], chunks: &[Vec<u8>]) -> Vec<(ItemKey, Item)> {
         target: Vec::new(),
         image: false,
     };
-    let inode = |kind, size| Item::Inode(Inode { attributes: attributes(kind), size, links: 1 });
+    let inode =
+        |kind, size| Item::Inode(Inode { attributes: attributes(kind), size, stored: size, links: 1 });
     let mut items = vec![(ItemKey::inode(ObjectId::ROOT), inode(FileKind::Directory, 0))];
     for ((name, chunk), number) in names.iter().zip(chunks).zip(ObjectId::ROOT.0 + 1..) {
         let object = ObjectId(number);
@@ -323,6 +324,8 @@ fn a_tree_that_fits_together_is_no_damage() {
         *item_of(items, ItemKey::extent(FILE, 0)) = part(4, 6);
         items.push((ItemKey::extent(FILE, 6), Item::Extent(Extent::Hole { length: 3 })));
         items.push((ItemKey::extent(FILE, 9), part(0, 1)));
+        let Item::Inode(inode) = item_of(items, ItemKey::inode(FILE)) else { panic!() };
+        inode.stored = 7;
     });
     assert_eq!(split, Vec::<String>::new(), "parts of chunks, and a hole");
 }
@@ -357,6 +360,11 @@ fn verify_sees_content_that_has_gaps_or_overlaps_or_another_length() {
     assert_eq!(none, ["file 3: its content ends at 0, its size is 10"]);
     let last = said_of(|_, items| items.retain(|(key, _)| *key != ItemKey::extent(ObjectId(5), 0)));
     assert_eq!(last.len(), 1, "the last object of the tree as well: {last:?}");
+    let holes = said_of(|_, items| {
+        let Item::Inode(inode) = item_of(items, ItemKey::inode(FILE)) else { panic!() };
+        inode.stored = 7;
+    });
+    assert_eq!(holes, ["file 3: 10 bytes of its content are in no hole, not 7"]);
 }
 
 #[test]

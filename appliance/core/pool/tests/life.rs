@@ -80,7 +80,8 @@ fn files(names: &[Name], chunks: &[Vec<u8>]) -> Vec<(ItemKey, Option<Item>)> {
         target: Vec::new(),
         image: false,
     };
-    let inode = |kind, size| Item::Inode(Inode { attributes: attributes(kind), size, links: 1 });
+    let inode =
+        |kind, size| Item::Inode(Inode { attributes: attributes(kind), size, stored: size, links: 1 });
     let mut items = vec![(ItemKey::inode(ObjectId::ROOT), inode(FileKind::Directory, 0))];
     for ((name, chunk), number) in names.iter().zip(chunks).zip(ObjectId::ROOT.0 + 1..) {
         let object = ObjectId(number);

@@ -24,7 +24,7 @@ pub(crate) fn restore(archive: &dyn Archive, point: PointKey) -> Result<Files, S
         let lost = || format!("{point:?} has {key:?} without its object");
         match (key.part.clone(), item) {
             (ItemPart::Inode, Item::Inode(inode)) => {
-                sizes.insert(id, (inode.size, inode.links));
+                sizes.insert(id, (inode.size, inode.stored, inode.links));
                 files.objects.insert(id, Object::new(inode.attributes));
             }
             (ItemPart::Entry(name), Item::Entry(to, kind)) => {
@@ -39,6 +39,7 @@ pub(crate) fn restore(archive: &dyn Archive, point: PointKey) -> Result<Files, S
         }
     }
     fill(archive, point, &mut files, &extents)?;
+    check_holes(&sizes, &extents).map_err(|what| format!("{point:?}: {what}"))?;
     check(&files, &sizes, &kinds).map_err(|what| format!("{point:?}: {what}"))?;
     Ok(files)
 }
@@ -79,13 +80,29 @@ fn fill(
     Ok(())
 }
 
+/// What an object says of its length, of the bytes that are in no hole, and of its links.
+type Sizes = BTreeMap<ObjectId, (u64, u64, u32)>;
+
+/// Bytes that are in no hole are those of extents with data.
+fn check_holes(sizes: &Sizes, extents: &[(ObjectId, u64, Extent)]) -> Result<(), String> {
+    let mut found: BTreeMap<ObjectId, u64> = BTreeMap::new();
+    for (id, _, extent) in extents {
+        if matches!(extent, Extent::Chunk { .. }) {
+            *found.entry(*id).or_default() += extent.length();
+        }
+    }
+    for (id, (_, stored, _)) in sizes {
+        let found = found.get(id).copied().unwrap_or_default();
+        if found != *stored {
+            return Err(format!("object {id} has {found} bytes in no hole and says {stored}"));
+        }
+    }
+    Ok(())
+}
+
 /// Lengths, counts of links and kinds are those that follow from the rest.
-fn check(
-    files: &Files,
-    sizes: &BTreeMap<ObjectId, (u64, u32)>,
-    kinds: &[(ObjectId, FileKind)],
-) -> Result<(), String> {
-    for (id, (size, links)) in sizes {
+fn check(files: &Files, sizes: &Sizes, kinds: &[(ObjectId, FileKind)]) -> Result<(), String> {
+    for (id, (size, _, links)) in sizes {
         let content = files.objects.get(id).map_or(0, |object| object.content.len() as u64);
         if content != *size {
             return Err(format!("object {id} has {content} bytes and says {size}"));

@@ -76,7 +76,7 @@ impl Memory {
     }
 
     pub(crate) fn inode(&self, point: u64, object: u64, attributes: Attributes, size: u64) {
-        let inode = Inode { attributes, size, links: 1 };
+        let inode = Inode { attributes, size, stored: size, links: 1 };
         self.put(point, ItemKey::inode(ObjectId(object)), Item::Inode(inode));
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::archive::PointKey;
-use model::item::{FileKind, Item, ItemKey};
+use model::item::{FileKind, Inode, Item, ItemKey};
 use model::{ObjectId, Time};
 use proptest::prelude::*;
 use view::{Lasting, View, ViewError};
@@ -68,6 +68,9 @@ fn hard_links_have_one_number_and_devices_their_numbers() {
     link.target = b"\xff/nowhere".to_vec();
     memory.inode(point, 9, link, 0);
     memory.entry(point, 1, b"link", 9, FileKind::Symlink);
+    let sparse = Inode { attributes: attributes(FileKind::File), size: 1 << 30, stored: 5000, links: 1 };
+    memory.put(point, ItemKey::inode(ObjectId(10)), Item::Inode(sparse));
+    memory.entry(point, 1, b"sparse", 10, FileKind::File);
     let view = memory.view();
     let root = root(&view);
     let find = |name: &[u8]| view.lookup(root, name).unwrap();
@@ -78,6 +81,8 @@ fn hard_links_have_one_number_and_devices_their_numbers() {
     assert_eq!(one.modified, Time(1_600_000_000_123_456_789));
     assert_eq!(one.changed, Time(1_600_000_000_123_456_794));
     assert_eq!(find(b"device").attributes.rdev, 0x1234_5678);
+    let lengths = |name| (find(name).attributes.size, find(name).attributes.stored);
+    assert_eq!([lengths(b"sparse"), lengths(b"one"), lengths(b"link")], [(1 << 30, 5000), (7, 7), (9, 9)]);
     let link = find(b"link").attributes;
     assert_eq!((view.target(link.number).unwrap(), link.size), (b"\xff/nowhere".to_vec(), 9));
     assert_eq!(view.target(one.number), Err(ViewError::WrongKind));

@@ -9,8 +9,23 @@ use tree::PageSource;
 
 use super::{Fold, FoldError};
 
+/// Extents that are looked at together.
+const PART_EXTENTS: usize = 1024;
+
 /// An extent and where it starts.
 type Placed = (u64, Extent);
+
+fn stop_of((at, extent): Placed) -> u64 {
+    at.saturating_add(extent.length())
+}
+
+/// Bytes of an extent within `start..end`; none if it is a hole.
+fn stored_within((at, extent): Placed, start: u64, end: u64) -> u64 {
+    match extent {
+        Extent::Hole { .. } => 0,
+        Extent::Chunk { .. } => stop_of((at, extent)).min(end).saturating_sub(at.max(start)),
+    }
+}
 
 impl Fold {
     fn expect_file<S: PageSource>(&self, source: &S, object: ObjectId) -> Result<Inode, FoldError> {
@@ -35,10 +50,14 @@ impl Fold {
         if offset > inode.size {
             self.put_extent(object, inode.size, Extent::Hole { length: offset - inode.size });
         } else if offset < inode.size {
-            self.clear(source, object, offset, end.min(inode.size))?;
+            let cleared = self.clear(source, object, offset, end.min(inode.size))?;
+            inode.stored = inode.stored.saturating_sub(cleared);
         }
         self.put_extent(object, offset, *extent);
         inode.size = inode.size.max(end);
+        if matches!(extent, Extent::Chunk { .. }) {
+            inode.stored = inode.stored.saturating_add(extent.length()).min(inode.size);
+        }
         // Also when it is as it was: the next write finds it in memory.
         self.put_inode(object, inode);
         Ok(())
@@ -58,37 +77,55 @@ impl Fold {
         if size > inode.size {
             self.put_extent(object, inode.size, Extent::Hole { length: size - inode.size });
         } else if size < inode.size {
-            self.clear(source, object, size, inode.size)?;
+            let cleared = self.clear(source, object, size, inode.size)?;
+            inode.stored = inode.stored.saturating_sub(cleared).min(size);
         }
         inode.size = size;
         self.put_inode(object, inode);
         Ok(())
     }
 
-    /// Takes the content of `start..end` away; extents that reach over an edge keep what is outside.
+    /// Takes the content of `start..end` away, of which the file has all; extents that reach over an edge keep what is
+    /// outside. How many of the bytes were in no hole.
     fn clear<S: PageSource>(
         &mut self,
         source: &S,
         object: ObjectId,
         start: u64,
         end: u64,
-    ) -> Result<(), FoldError> {
-        let (from, to) = (ItemKey::extent(object, start), ItemKey::extent(object, end));
+    ) -> Result<u64, FoldError> {
+        let to = ItemKey::extent(object, end);
         let first = self.extent_at(source, object, start)?;
-        let last = self.extent_at(source, object, end - 1)?;
-        self.state.delete_range(from, to);
+        let mut last = first;
+        let mut cleared = first.map_or(0, |first| stored_within(first, start, end));
+        let mut reached = first.map_or(start, stop_of);
+        while reached < end {
+            let items = self.state.items(source, &ItemKey::extent(object, reached), &to, PART_EXTENTS)?;
+            let is_all = items.len() < PART_EXTENTS;
+            for (key, item) in items {
+                if let (ItemPart::Extent(at), Item::Extent(extent)) = (key.part, item) {
+                    last = Some((at, extent));
+                    cleared += stored_within((at, extent), start, end);
+                    reached = stop_of((at, extent));
+                }
+            }
+            if is_all {
+                break;
+            }
+        }
+        self.state.delete_range(ItemKey::extent(object, start), to);
         if let Some((at, extent)) = first
             && at < start
         {
             self.put_extent(object, at, part(&extent, 0, start - at));
         }
         if let Some((at, extent)) = last {
-            let stop = at.saturating_add(extent.length());
+            let stop = stop_of((at, extent));
             if stop > end {
                 self.put_extent(object, end, part(&extent, end - at, stop - end));
             }
         }
-        Ok(())
+        Ok(cleared)
     }
 
     /// The extent that holds the byte at an offset.

@@ -120,8 +120,12 @@ proptest! {
         let root = fold.flush(&mut pages).unwrap();
         prop_assert_eq!(stored(&pages, &root, object), expected.clone());
         let inode = ItemTree::default().get(&pages, &root, &ItemKey::inode(object)).unwrap();
-        let size = match inode { Some(Item::Inode(inode)) => inode.size, other => panic!("{other:?}") };
-        prop_assert_eq!(size, expected.len() as u64);
+        let sizes = match inode {
+            Some(Item::Inode(inode)) => (inode.size, inode.stored),
+            other => panic!("{other:?}"),
+        };
+        let in_no_hole = expected.iter().flatten().count();
+        prop_assert_eq!(sizes, (expected.len() as u64, in_no_hole as u64));
     }
 }
 

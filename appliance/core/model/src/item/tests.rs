@@ -23,9 +23,10 @@ fn keys() -> impl Strategy<Value = ItemKey> {
 fn inodes() -> impl Strategy<Value = Inode> {
     let owner = (0u32..=0o7777, any::<u32>(), any::<u32>());
     let times = (any::<i64>(), any::<i64>());
-    let rest = (any::<u64>(), any::<u32>(), any::<u64>(), any::<bool>(), 1u8..=7);
+    let size = (any::<u64>(), any::<u64>()).prop_map(|(a, b)| (a.max(b), a.min(b)));
+    let rest = (size, any::<u32>(), any::<u64>(), any::<bool>(), 1u8..=7);
     (owner, times, rest, proptest::collection::vec(any::<u8>(), 0..50)).prop_map(
-        |((mode, uid, gid), (modified, changed), (size, links, rdev, image, kind), target)| Inode {
+        |((mode, uid, gid), (modified, changed), ((size, stored), links, rdev, image, kind), target)| Inode {
             attributes: Attributes {
                 kind: FileKind::from_code(kind).unwrap(),
                 mode,
@@ -38,6 +39,7 @@ fn inodes() -> impl Strategy<Value = Inode> {
                 image,
             },
             size,
+            stored,
             links,
         },
     )
@@ -65,6 +67,22 @@ proptest! {
         }
         let _ = ItemKey::decode(&bytes);
     }
+}
+
+#[test]
+fn an_inode_has_no_more_holes_than_bytes() {
+    let key = ItemKey::inode(ObjectId(1));
+    // Kind, mode, owner, group, two times, size, bytes of holes, links and device.
+    let inode = |size, holes| [1, 0, 0, 0, 0, 0, size, holes, 1, 0];
+    let stored = |bytes: [u8; 10]| match Item::decode(&key, &bytes) {
+        Ok(Item::Inode(inode)) => Some((inode.size, inode.stored)),
+        _ => None,
+    };
+    assert_eq!(
+        [stored(inode(9, 0)), stored(inode(9, 4)), stored(inode(9, 9))],
+        [Some((9, 9)), Some((9, 5)), Some((9, 0))]
+    );
+    assert_eq!([stored(inode(9, 10)), stored(inode(0, 1))], [None, None]);
 }
 
 #[test]

@@ -40,8 +40,9 @@ impl PageSource for Examination<'_> {
 struct Current {
     object: ObjectId,
     inode: Option<Inode>,
-    /// Where its content has come to.
+    /// Where its content has come to, and the bytes of it that were in no hole.
     end: u64,
+    stored: u64,
     is_damaged: bool,
 }
 
@@ -76,7 +77,8 @@ impl Walk {
         self.items += 1;
         if self.current.as_ref().is_none_or(|current| current.object != key.object) {
             self.end_of_object();
-            self.current = Some(Current { object: key.object, inode: None, end: 0, is_damaged: false });
+            let object = key.object;
+            self.current = Some(Current { object, inode: None, end: 0, stored: 0, is_damaged: false });
             if key.part != ItemPart::Inode {
                 self.damaged("it has no inode".into());
             }
@@ -117,6 +119,9 @@ impl Walk {
         }
         if let Some(current) = &mut self.current {
             current.end = offset.saturating_add(extent.length());
+            if matches!(extent, Extent::Chunk { .. }) {
+                current.stored = current.stored.saturating_add(extent.length());
+            }
         }
         match *extent {
             Extent::Chunk { name, skip, length } => Some((name, u64::from(skip) + u64::from(length))),
@@ -133,10 +138,12 @@ impl Walk {
 
     /// All of an object has gone by.
     fn end_of_object(&mut self) {
-        let Some(Current { inode: Some(inode), end, .. }) = &self.current else { return };
-        let (end, size) = (*end, inode.size);
+        let Some(Current { inode: Some(inode), end, stored, .. }) = &self.current else { return };
+        let (end, size, found, stored) = (*end, inode.size, *stored, inode.stored);
         if inode.attributes.kind == FileKind::File && end != size {
             self.damaged(format!("its content ends at {end}, its size is {size}"));
+        } else if inode.attributes.kind == FileKind::File && found != stored {
+            self.damaged(format!("{found} bytes of its content are in no hole, not {stored}"));
         }
     }
 }
