@@ -6,6 +6,7 @@
 mod fold;
 mod ingest;
 mod overlay;
+mod pages;
 mod ranges;
 
 pub use fold::{Fold, FoldError};

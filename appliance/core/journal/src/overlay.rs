@@ -11,6 +11,7 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use model::item::{Item, ItemKey, ItemPart};
 use tree::{ItemTree, PageSink, PageSource, Root};
 
+use crate::pages::PageCache;
 use crate::ranges::KeyRanges;
 
 /// Memory of a change besides its own allocations: maps are about half full.
@@ -32,20 +33,25 @@ pub(crate) struct Overlay {
     bytes: usize,
     /// Most keys of ranges that are looked up before they are applied.
     deletions_max: usize,
+    /// Pages of the tree that were read lately.
+    pub(crate) pages: PageCache,
 }
 
 impl Overlay {
-    /// A tree without changes; applying some takes no more than about `flush_bytes` besides them.
+    /// A tree without changes. Applying some takes no more than about `flush_bytes` besides them, and keeping pages of
+    /// the tree an eighth of it.
     pub(crate) fn new(base: Root, flush_bytes: usize) -> Self {
-        let (changes, gone) = (BTreeMap::new(), KeyRanges::default());
-        let mut overlay = Self { tree: ItemTree::default(), base, changes, gone, bytes: 0, deletions_max: 1 };
+        let (changes, gone, pages) = (BTreeMap::new(), KeyRanges::default(), PageCache::default());
+        let tree = ItemTree::default();
+        let mut overlay = Self { tree, base, changes, gone, bytes: 0, deletions_max: 1, pages };
         overlay.set_flush_bytes(flush_bytes);
         overlay
     }
 
-    /// Sets what applying takes besides the changes.
+    /// Sets what applying changes takes besides them, and keeping pages an eighth of it.
     pub(crate) fn set_flush_bytes(&mut self, flush_bytes: usize) {
         self.deletions_max = (flush_bytes / ENTRY).max(1);
+        self.pages.set_bytes_max(flush_bytes / 8);
     }
 
     /// Memory that the changes take, about.
@@ -98,7 +104,7 @@ impl Overlay {
     pub(crate) fn get<S: PageSource>(&self, source: &S, key: &ItemKey) -> Result<Option<Item>, tree::Error> {
         match self.changes.get(key) {
             Some(item) => Ok(item.clone()),
-            None if self.is_below(key) => self.tree.get(source, &self.base, key),
+            None if self.is_below(key) => self.tree.get(&self.pages.over(source), &self.base, key),
             None => Ok(None),
         }
     }
@@ -116,7 +122,7 @@ impl Overlay {
         let mut found: BTreeMap<ItemKey, Item> = changed.take(limit).collect();
         let mut missing = limit;
         for (start, end) in self.gone.gaps(from, to).filter(|_| !self.base.is_empty()) {
-            for item in self.tree.range(source, &self.base, start.clone()..end.clone()) {
+            for item in self.tree.range(&self.pages.over(source), &self.base, start.clone()..end.clone()) {
                 let (key, item) = item?;
                 if !self.changes.contains_key(&key) {
                     found.insert(key, item);
@@ -148,7 +154,7 @@ impl Overlay {
         if !self.is_below(key) {
             return Ok(None);
         }
-        let found = self.tree.floor(source, &self.base, key)?;
+        let found = self.tree.floor(&self.pages.over(source), &self.base, key)?;
         Ok(found.filter(|(key, _)| !self.changes.contains_key(key) && !self.gone.contains(key)))
     }
 

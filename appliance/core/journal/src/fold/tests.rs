@@ -296,6 +296,8 @@ fn rewriting_a_large_file_costs_what_changes() {
         for n in [500, 4000] {
             let mut pages = MemoryPages::new();
             let mut fold = Fold::new(large_file(&mut pages, n));
+            // Every look at a page counts.
+            fold.state.pages.set_bytes_max(0);
             let before = pages.reads();
             for operation in changes(n) {
                 fold.operation(&pages, &operation).unwrap();
@@ -322,6 +324,7 @@ fn taking_a_large_file_away_reads_and_holds_next_to_nothing() {
     ];
     for (what, operation) in cases {
         let mut fold = Fold::new(base);
+        fold.state.pages.set_bytes_max(0);
         let before = pages.reads();
         fold.operation(&pages, &operation).unwrap();
         assert!(pages.reads() - before <= 20, "{what}: {} reads", pages.reads() - before);
@@ -330,6 +333,50 @@ fn taking_a_large_file_away_reads_and_holds_next_to_nothing() {
         assert!(stored(&pages, &root, ObjectId(3)).is_empty(), "{what}");
         assert_eq!(stored(&pages, &root, ObjectId(4)).len(), 5, "{what}");
     }
+}
+
+#[test]
+fn changes_of_a_large_tree_read_each_page_about_once() {
+    const FILES: u64 = 20_000;
+    let mut pages = MemoryPages::new();
+    let mut fold = Fold::new(Root::EMPTY);
+    let of = |object: u64, text: &str, directory: u64, kind| Operation::Make {
+        directory: ObjectId(directory),
+        name: name(text),
+        object: ObjectId(object),
+        attributes: attributes(kind),
+    };
+    for directory in 0..FILES / 100 {
+        let first = 2 + directory * 101;
+        fold.operation(&pages, &make(first, &format!("d{directory}"), FileKind::Directory)).unwrap();
+        for k in 1..=100 {
+            fold.operation(&pages, &of(first + k, &format!("f{k}"), first, FileKind::File)).unwrap();
+            fold.operation(&pages, &write(first + k, 0, 10)).unwrap();
+        }
+    }
+    let root = fold.flush(&mut pages).unwrap();
+    let count = pages.len() as u64;
+    // Every file written, named again and given a neighbour, as a scan does it; then all of it removed.
+    let mut fold = Fold::new(root);
+    let before = pages.reads();
+    for directory in 0..FILES / 100 {
+        let first = 2 + directory * 101;
+        for k in 1..=100 {
+            let made = 1_000_000 + directory * 100 + k;
+            fold.operation(&pages, &write(first + k, 3, 5)).unwrap();
+            fold.operation(&pages, &of(made, &format!("new{k}"), first, FileKind::File)).unwrap();
+        }
+    }
+    let taken = pages.reads() - before;
+    assert!(taken <= 3 * count, "{taken} reads of {count} pages for {FILES} files");
+    let mut fold = Fold::new(root);
+    let before = pages.reads();
+    for directory in 0..FILES / 100 {
+        let remove = Operation::Remove { directory: ObjectId::ROOT, name: name(&format!("d{directory}")) };
+        fold.operation(&pages, &remove).unwrap();
+    }
+    let taken = pages.reads() - before;
+    assert!(taken <= 3 * count, "{taken} reads of {count} pages to remove {FILES} files");
 }
 
 /// Goes on until nothing is left to be removed; the most bytes that waited at once.
