@@ -22,6 +22,7 @@ use crate::PoolError;
 use crate::backend::CatalogFile;
 use crate::header::ignore_missing;
 use crate::layout::{CATALOG, CATALOG_NEW, CATALOG_REPLACED};
+use crate::overlay::Overlay;
 use crate::segment::FramePlace;
 
 type PlaceTable = TableDefinition<'static, &'static [u8; 32], &'static [u8; PLACE_LENGTH]>;
@@ -195,6 +196,29 @@ impl Catalog {
         }
     }
 
+    /// Opens the catalog as it is and leaves its file alone: what is written stays in memory. Without one, all of it.
+    pub fn open_above(disk: &dyn Disk) -> Result<Self, PoolError> {
+        let file = match disk.open(CATALOG, Access::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::Missing => return Self::in_memory(),
+            Err(error) => return Err(error.into()),
+        };
+        file.forget_cached()?;
+        Self::above(Some(CatalogFile::new(file)))?.checked()
+    }
+
+    /// Makes an empty catalog in memory alone.
+    pub fn in_memory() -> Result<Self, PoolError> {
+        let catalog = Self::above(None)?;
+        catalog.write(&Batch::default(), &Mark::default())?;
+        Ok(catalog)
+    }
+
+    fn above(base: Option<CatalogFile>) -> Result<Self, PoolError> {
+        let overlay = Overlay::new(base).map_err(|error| failed("open")(redb::Error::Io(error)))?;
+        Self::from_backend(overlay)
+    }
+
     /// Opens what a crash would leave, whatever an earlier failed sync left in the kernel's memory. The length that is
     /// seen there may be lost as well, and redb goes by it, so it is set once more.
     fn from_platter(file: Arc<dyn medium::File>) -> Result<Self, PoolError> {
@@ -214,8 +238,11 @@ impl Catalog {
     }
 
     fn from_file(file: Arc<dyn medium::File>) -> Result<Self, PoolError> {
-        let builder =
-            || redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(CatalogFile::new(file));
+        Self::from_backend(CatalogFile::new(file))
+    }
+
+    fn from_backend(backend: impl redb::StorageBackend) -> Result<Self, PoolError> {
+        let builder = || redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
         let database = contained("its file", || builder().map_err(failed("open")))?;
         Ok(Self { database: Some(database), failed: AtomicBool::new(false) })
     }

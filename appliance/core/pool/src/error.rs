@@ -133,6 +133,11 @@ pub enum PoolError {
     /// A value in the catalog is not what was written.
     #[error("catalog: {0} is damaged")]
     CatalogValue(&'static str),
+    /// There was no room for the catalog when the pool was opened.
+    #[error(
+        "the drive of the pool is full: all that it holds can be read, nothing more is taken until there is room"
+    )]
+    DriveFull,
     /// An earlier write failed; what it left is unknown until the pool is opened again.
     #[error("an earlier write to the pool failed, so it takes nothing more until it has been opened again")]
     Failed,
@@ -202,6 +207,7 @@ impl PoolError {
                 redb::Error::DatabaseAlreadyOpen => ErrorKind::Busy,
                 _ => ErrorKind::Corrupt,
             },
+            Self::DriveFull => ErrorKind::Full,
             Self::Failed => ErrorKind::Io,
             Self::HeaderDamaged
             | Self::Unreadable { .. }

@@ -16,6 +16,7 @@ pub mod segment;
 
 mod backend;
 pub mod catalog;
+mod overlay;
 pub mod registry;
 
 mod bad;

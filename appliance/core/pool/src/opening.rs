@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use model::{CommitNumber, SegmentNumber};
+use medium::Access;
+use model::{CommitNumber, ErrorKind, SegmentNumber};
 
 use crate::PoolError;
 use crate::catalog::{Catalog, Mark};
+use crate::layout::segment_path;
 use crate::owners::find_owners;
 use crate::registry::{Registry, open_record};
 use crate::replay::replay;
 use crate::state::{Recent, Shared, State};
+use crate::survey::segments;
 
 /// Brings everything up to the end of the segments; the last segment that exists. Readers wait meanwhile.
 pub(crate) fn load(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber, PoolError> {
@@ -45,33 +48,58 @@ fn forget_reads(shared: &Shared) {
     shared.world.disk.start_over();
 }
 
+/// Where the catalog is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Store {
+    Drive,
+    /// In memory, above what the drive has.
+    Above,
+    /// In memory alone.
+    Memory,
+}
+
 /// Opens the catalog and reads the rest from the segments. A catalog that turns out to be damaged, also on the way, is
-/// set aside and made anew; so is one that the medium refuses twice.
+/// set aside and made anew; so is one that the medium refuses twice. On a full drive it is kept in memory.
 fn read_drive(
     shared: &Shared,
     batch_limit: usize,
     known: CommitNumber,
 ) -> Result<(State, SegmentNumber), PoolError> {
     let disk = &*shared.world.disk;
+    let mut store = Store::Drive;
     let mut aside = None;
     let mut is_second = false;
     loop {
         forget_reads(shared);
-        let read = Catalog::open(disk).and_then(|catalog| read_segments(shared, catalog, batch_limit, known));
-        match read {
+        let catalog = match store {
+            Store::Drive => Catalog::open(disk),
+            Store::Above => Catalog::open_above(disk),
+            Store::Memory => Catalog::in_memory(),
+        };
+        let error = match catalog.and_then(|catalog| read_segments(shared, catalog, batch_limit, known)) {
             Ok((mut state, last)) => {
                 state.damage.splice(0..0, aside);
+                state.is_full = store != Store::Drive;
                 return Ok((state, last));
             }
-            Err(error) if !is_second && error.is_unreadable_catalog() => is_second = true,
-            Err(error)
-                if aside.is_none() && (error.is_damaged_catalog() || error.is_unreadable_catalog()) =>
-            {
+            Err(error) => error,
+        };
+        let is_useless = error.is_damaged_catalog() || error.is_unreadable_catalog();
+        match store {
+            Store::Drive if error.kind() == ErrorKind::Full => store = Store::Above,
+            Store::Drive if error.is_unreadable_catalog() && !is_second => is_second = true,
+            Store::Drive if is_useless && aside.is_none() => {
                 let what = if error.is_damaged_catalog() { "was damaged" } else { "could not be read" };
-                let name = Catalog::set_aside(disk)?;
-                aside = Some(format!("the catalog {what}; it is kept as {name} and was made anew"));
+                match Catalog::set_aside(disk) {
+                    Ok(name) => {
+                        aside = Some(format!("the catalog {what}; it is kept as {name} and was made anew"));
+                    }
+                    Err(error) if error.kind() == ErrorKind::Full => store = Store::Memory,
+                    Err(error) => return Err(error),
+                }
             }
-            Err(error) => return Err(error),
+            Store::Above if is_useless => store = Store::Memory,
+            _ => return Err(error),
         }
     }
 }
@@ -96,6 +124,7 @@ fn read_segments(
         mark: mark.clone(),
         damage: Vec::new(),
         bad: Arc::clone(shared.frames.bad()),
+        is_full: false,
         openings: 0,
     };
     let up_to = |mark: &Mark, chunk_bytes| Mark { chunk_bytes, ..mark.clone() };
@@ -115,4 +144,36 @@ fn read_segments(
     }
     state.damage.extend(findings.damage);
     Ok((state, findings.last_segment))
+}
+
+/// Gives back what a commit that found no room has left: segments from `first` on that no mark covers, and what lies
+/// behind the valid bytes of those in `open`. Only for segments of this process, which knows that none of it was
+/// acknowledged. Whether there was anything.
+pub(crate) fn give_back(
+    shared: &Shared,
+    first: SegmentNumber,
+    open: &[SegmentNumber],
+) -> Result<bool, PoolError> {
+    // A file that is open keeps its room.
+    shared.frames.clear();
+    let disk = &*shared.world.disk;
+    let state = shared.state();
+    let mut any = false;
+    for number in segments(disk)?.into_iter().filter(|number| *number >= first) {
+        let path = segment_path(number);
+        let Ok(at) = state.mark.lengths.binary_search_by_key(&number, |(n, _)| *n) else {
+            disk.remove(&path)?;
+            any = true;
+            continue;
+        };
+        let length = state.mark.lengths.get(at).map_or(u64::MAX, |(_, length)| *length);
+        if open.contains(&number) {
+            let file = disk.open(&path, Access::ReadWrite)?;
+            if file.length()? > length {
+                file.set_length(length)?;
+                any = true;
+            }
+        }
+    }
+    Ok(any)
 }

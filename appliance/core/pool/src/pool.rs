@@ -21,7 +21,7 @@ use crate::catalog::{Catalog, Mark, Place};
 use crate::header::{Member, PoolHeader};
 use crate::keys::{PassphraseCost, PoolKeys, Unlock};
 use crate::layout::{LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits};
-use crate::opening::{load, rebuild};
+use crate::opening::{give_back, load, rebuild};
 use crate::planted::{Bug, Planted};
 use crate::reader::FrameReader;
 use crate::record::{CommitMark, FrameIndex, Record, RecordsBody, SegmentLength, encode_frame_index};
@@ -32,6 +32,9 @@ use crate::state::{Recent, Shared, State, World, places};
 
 /// Bytes of records or indexes that go into one frame.
 const BODY_BYTES: usize = 1 << 20;
+
+/// Free bytes below which opening a full pool again for writing is not tried.
+const ROOM_BYTES: u64 = 1 << 20;
 
 /// What can be chosen for a pool.
 #[derive(Clone, Default)]
@@ -57,6 +60,10 @@ pub struct Pool {
     closed: Vec<SegmentLength>,
     names_dirty: bool,
     next_segment: SegmentNumber,
+    /// The first segment that was made since the last opening.
+    first_segment: SegmentNumber,
+    /// A change failed because the drive was full.
+    found_no_room: bool,
     indexes: Vec<FrameIndex>,
     adopted: BTreeMap<MachineId, Vec<Name>>,
     pages: VerifiedBuilder,
@@ -109,8 +116,10 @@ impl Pool {
         let master = unlock.open(&header.slots, &header.pool)?;
         let lock = world.disk.lock(LOCK).map_err(in_use)?;
         let (header, bad) = PoolHeader::load(&*world.disk)?;
-        if !bad.is_empty() {
-            header.store(&*world.disk)?;
+        match if bad.is_empty() { Ok(()) } else { header.store(&*world.disk) } {
+            // They are made anew when there is room.
+            Err(error) if error.kind() == ErrorKind::Full => {}
+            stored => stored?,
         }
         Self::start(world, header, &master, options, lock)
     }
@@ -131,6 +140,7 @@ impl Pool {
             mark: Mark::default(),
             damage: Vec::new(),
             bad: Arc::clone(frames.bad()),
+            is_full: false,
             openings: 0,
         };
         let shared = Arc::new(Shared { world, keys, header, frames, state: RwLock::new(state) });
@@ -142,6 +152,8 @@ impl Pool {
             closed: Vec::new(),
             names_dirty: false,
             next_segment: SegmentNumber(1),
+            first_segment: SegmentNumber(1),
+            found_no_room: false,
             indexes: Vec::new(),
             adopted: BTreeMap::new(),
             pages: VerifiedBuilder::new(BundleLimits { plain_length: 256 << 10, ..BundleLimits::default() }),
@@ -154,16 +166,34 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Forgets everything that no commit covers and reads the drive again, as when opening.
+    /// Forgets everything that no commit covers and reads the drive again, as when opening. On a full drive the pool
+    /// can be read after it and is failed still: it may be opened again and again until there is room.
     pub fn reopen(&mut self) -> Result<(), PoolError> {
+        if !self.failed
+            && self.shared.is_full()
+            && self.shared.world.disk.space()?.available_bytes < ROOM_BYTES
+        {
+            return Ok(());
+        }
+        let acknowledged = self.shared.state().mark.commit;
+        let open: Vec<_> = self.data.iter().chain(&self.meta).map(OpenSegment::number).collect();
+        let open = [open, self.closed.iter().map(|closed| closed.segment).collect()].concat();
         self.forget_uncommitted();
-        let last = load(&self.shared, self.batch_limit())?;
+        let mut last = load(&self.shared, self.batch_limit())?;
+        if std::mem::take(&mut self.found_no_room)
+            && self.shared.state().mark.commit >= acknowledged
+            && give_back(&self.shared, self.first_segment, &open)?
+            && self.shared.is_full()
+        {
+            last = load(&self.shared, self.batch_limit())?;
+        }
         self.begin(last)
     }
 
     /// Takes changes from here on, in segments behind `last`.
     fn begin(&mut self, last: SegmentNumber) -> Result<(), PoolError> {
-        self.next_segment = last.next();
+        self.next_segment = self.next_segment.max(last.next());
+        self.first_segment = self.next_segment;
         #[cfg(feature = "planted-bugs")]
         if self.options.planted.has(Bug::AppendAfterCrash) {
             let resume = |kind| crate::planted::resume(&self.shared, kind, self.options.audit.as_ref());
@@ -199,10 +229,13 @@ impl Pool {
         &self.shared
     }
 
-    /// Whether an earlier write failed, or a read of the catalog, anybody's: then the pool has to be opened again.
+    /// Whether an earlier write failed, or a read of the catalog, anybody's, or the drive was full: then the pool has to
+    /// be opened again.
     #[must_use]
     pub fn is_failed(&self) -> bool {
-        self.failed || self.shared.state().catalog.as_ref().is_none_or(Catalog::is_failed)
+        self.failed
+            || self.shared.is_full()
+            || self.shared.state().catalog.as_ref().is_none_or(Catalog::is_failed)
     }
 
     fn batch_limit(&self) -> usize {
@@ -298,7 +331,11 @@ impl Pool {
             pool.write_indexes()?;
             pool.write_records(records)
         })?;
-        if self.shared.state().recent.len() >= self.batch_limit() { self.flush_catalog() } else { Ok(()) }
+        if self.shared.state().recent.len() >= self.batch_limit() {
+            // The commit counts, whatever becomes of the catalog: if that fails, the pool is to be opened again.
+            self.flush_catalog().ok();
+        }
+        Ok(())
     }
 
     /// Brings the catalog up to the last commit. Cheap when it is; called when nothing else is to be done.
@@ -307,19 +344,28 @@ impl Pool {
         if !self.indexes.is_empty() || !self.pages.is_empty() || !self.adopted.is_empty() {
             return Ok(());
         }
-        self.guard(|pool| {
+        let flushed = self.guard(|pool| {
             let mut state = pool.shared.state_mut();
             if state.recent.len() == 0 { Ok(()) } else { state.flush() }
-        })
+        });
+        if flushed
+            .as_ref()
+            .is_err_and(|error| matches!(error, PoolError::Catalog { .. }) && error.kind() == ErrorKind::Full)
+        {
+            // A catalog that failed answers nothing more; so that readers are served it is opened again, in memory.
+            self.reopen().ok();
+        }
+        flushed
     }
 
     /// Runs a change; after an error nothing more is taken.
     fn guard<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T, PoolError>) -> Result<T, PoolError> {
         if self.is_failed() {
-            return Err(PoolError::Failed);
+            return Err(if self.shared.is_full() { PoolError::DriveFull } else { PoolError::Failed });
         }
         let result = change(self);
         if let Err(error) = &result {
+            self.found_no_room |= error.kind() == ErrorKind::Full;
             self.failed = !(self.options.planted.has(Bug::RetrySync) && error.kind() == ErrorKind::Io);
         }
         result

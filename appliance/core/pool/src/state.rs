@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub(crate) damage: Vec<String>,
     /// Places that do not give what the catalog says.
     pub(crate) bad: Arc<BadPlaces>,
+    /// The drive had no room for the catalog, which is in memory: nothing is taken until the pool is opened again.
+    pub(crate) is_full: bool,
     /// How often the drive was read since the process began.
     pub(crate) openings: u64,
 }
@@ -115,6 +117,12 @@ impl Shared {
     #[must_use]
     pub fn damage(&self) -> Vec<String> {
         self.state().damage.clone()
+    }
+
+    /// Whether the drive was so full when the pool was opened that it can only be read.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.state().is_full
     }
 
     /// How often the pool was opened in this process. Each time everything that no commit covers is forgotten, so
@@ -229,7 +237,11 @@ impl State {
         batch.chunks.sort_unstable_by_key(|(name, _)| *name);
         batch.pages.sort_unstable_by_key(|(name, _)| *name);
         batch.adopted.sort_unstable();
-        self.catalog()?.write(&batch, &self.mark)?;
+        if let Err(error) = self.catalog().and_then(|catalog| catalog.write(&batch, &self.mark)) {
+            // Readers need them until they are in a catalog.
+            self.recent.records = batch.records;
+            return Err(error);
+        }
         self.recent = Recent::default();
         Ok(())
     }
