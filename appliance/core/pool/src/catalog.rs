@@ -196,7 +196,8 @@ impl Catalog {
         }
     }
 
-    /// Opens the catalog as it is and leaves its file alone: what is written stays in memory. Without one, all of it.
+    /// Opens the catalog as it is and leaves its file alone: what is written stays in memory. Without one of this
+    /// version, all of it.
     pub fn open_above(disk: &dyn Disk) -> Result<Self, PoolError> {
         let file = match disk.open(CATALOG, Access::Read) {
             Ok(file) => file,
@@ -204,7 +205,8 @@ impl Catalog {
             Err(error) => return Err(error.into()),
         };
         file.forget_cached()?;
-        Self::above(Some(CatalogFile::new(file)))?.checked()
+        let catalog = Self::above(Some(CatalogFile::new(file)))?.checked()?;
+        if catalog.is_of_this_version()? { Ok(catalog) } else { Self::in_memory() }
     }
 
     /// Makes an empty catalog in memory alone.
@@ -493,6 +495,11 @@ mod tests {
         write.open_table(STATE).unwrap().remove(VERSION).unwrap();
         write.commit().unwrap();
         drop(catalog);
+        assert_eq!(
+            Catalog::open_above(&disk).unwrap().mark().unwrap(),
+            Mark::default(),
+            "also on a full drive"
+        );
         assert_eq!(open().mark().unwrap(), Mark::default(), "it had no version, as the first one had not");
         assert_eq!(disk.list("").unwrap(), [CATALOG], "the other one is gone");
     }

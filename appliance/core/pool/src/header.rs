@@ -100,16 +100,17 @@ impl PoolHeader {
         Ok(())
     }
 
-    /// Reads the newest sound copy, and says which copies are to be made anew.
+    /// Reads the newest sound copy, and says which copies are not sound or older.
     pub fn load(disk: &dyn Disk) -> Result<(Self, Vec<&'static str>), PoolError> {
         let mut newest: Option<Self> = None;
-        let mut bad = Vec::new();
+        let (mut bad, mut sound) = (Vec::new(), Vec::new());
         let mut found = 0;
         let mut refused = None;
         for path in HEADERS {
             match again(|| read_copy(disk, path)) {
                 Ok(Ok(header)) => {
                     found += 1;
+                    sound.push((path, header.epoch));
                     if newest.as_ref().is_none_or(|known| known.epoch < header.epoch) {
                         newest = Some(header);
                     }
@@ -127,7 +128,11 @@ impl PoolHeader {
             }
         }
         match (newest, refused) {
-            (Some(header), _) => Ok((header, bad)),
+            (Some(header), _) => {
+                // A change of the header was interrupted: older copies must not be all that is left of it one day.
+                bad.extend(sound.iter().filter(|(_, epoch)| *epoch < header.epoch).map(|(path, _)| *path));
+                Ok((header, bad))
+            }
             (None, Some(error)) => Err(error.into()),
             (None, None) if found == 0 => Err(PoolError::NoPool),
             (None, None) => Err(PoolError::HeaderDamaged),

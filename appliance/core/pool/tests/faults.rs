@@ -12,6 +12,7 @@ use model::archive::Archive;
 use model::item::{Extent, Item, ItemKey};
 use model::record::{Label, Machine, Source, Totals};
 use model::{ErrorKind, Name, ObjectId, SequenceNumber, Time};
+use pool::header::PoolHeader;
 use pool::keys::{PassphraseCost, Unlock};
 use pool::layout::SegmentLimits;
 use pool::{NewPoint, Options, Pool, PoolArchive, PoolError, Scope, World};
@@ -499,6 +500,30 @@ fn one_copy_of_the_header_that_can_be_read_is_enough() {
     assert_eq!(again.err().unwrap().kind(), ErrorKind::Io, "what cannot be read may be a pool");
     disk.clear_faults();
     assert!(open(&disk, 4).is_ok());
+}
+
+#[test]
+fn copies_of_the_header_that_were_not_renewed_are() {
+    let disk = SimDisk::new(1);
+    drop(create(&disk, options()));
+    let (mut header, bad) = PoolHeader::load(&disk).unwrap();
+    assert!(bad.is_empty());
+    header.epoch += 1;
+    for at in 1.. {
+        let disk = disk.snapshot();
+        disk.fail(FaultPlan::lasting(Fault::Crash, disk.operations() + at));
+        let stored = header.store(&disk).is_ok();
+        let mut random = Random::new(at);
+        let disk = disk.crash_with(Survival::draw(&mut random), &mut random);
+        drop(open(&disk, 2).unwrap());
+        let epochs: Vec<u64> = ["header.0", "header.1", "header.2"]
+            .map(|path| PoolHeader::decode(&disk.files()[path]).unwrap().epoch)
+            .to_vec();
+        assert!(epochs == [1; 3] || epochs == [2; 3], "operation {at}: {epochs:?}");
+        if stored {
+            break;
+        }
+    }
 }
 
 #[test]
