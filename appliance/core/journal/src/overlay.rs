@@ -168,8 +168,8 @@ impl Overlay {
         loop {
             let deleted = self.deleted(&*sink, &base, &gone, last.as_ref())?;
             last = deleted.last().filter(|_| deleted.len() == self.deletions_max).cloned();
-            let mut rest = last.as_ref().map(|last| changes.split_off(last)).unwrap_or_default();
-            changes.extend(last.as_ref().and_then(|last| rest.remove_entry(last)));
+            // What was put under the last key comes with the rest: it goes here and is put there.
+            let rest = last.as_ref().map(|last| changes.split_off(last)).unwrap_or_default();
             for key in deleted {
                 changes.entry(key).or_insert(None);
             }

@@ -215,6 +215,62 @@ fn a_directory_does_not_take_the_place_of_one_above_it() {
 }
 
 #[test]
+fn nothing_is_made_in_a_directory_that_went_with_what_was_replaced() {
+    let mut pages = MemoryPages::new();
+    let mut fold = Fold::new(Root::EMPTY);
+    let inside = |object, text: &str, kind| Operation::Make {
+        directory: ObjectId(3),
+        name: name(text),
+        object: ObjectId(object),
+        attributes: attributes(kind),
+    };
+    // Two directories within each other, out of reach of the root.
+    let below = Operation::Make {
+        directory: ObjectId(2),
+        name: name("below"),
+        object: ObjectId(3),
+        attributes: attributes(FileKind::Directory),
+    };
+    let into_itself = Operation::Rename {
+        directory: ObjectId::ROOT,
+        name: name("above"),
+        to_directory: ObjectId(3),
+        to_name: name("above"),
+    };
+    for operation in [make(2, "above", FileKind::Directory), below, into_itself] {
+        fold.operation(&pages, &operation).unwrap();
+    }
+    let refused = fold.operation(&pages, &inside(4, "above", FileKind::File)).unwrap_err();
+    assert!(matches!(refused, FoldError::NoObject(ObjectId(3))), "{refused}");
+    let root = fold.flush(&mut pages).unwrap();
+    assert_eq!(dump(&pages, &root).into_keys().collect::<Vec<_>>(), [ItemKey::inode(ObjectId::ROOT)]);
+}
+
+#[test]
+fn what_is_new_is_not_looked_for_in_the_tree() {
+    const FILES: u64 = 1000;
+    let mut pages = MemoryPages::new();
+    let mut fold = Fold::new(large_file(&mut pages, 4000));
+    fold.state.pages.set_bytes_max(0);
+    fold.operation(&pages, &make(10, "new", FileKind::Directory)).unwrap();
+    let before = pages.reads();
+    for k in 0..FILES {
+        let file = Operation::Make {
+            directory: ObjectId(10),
+            name: name(&format!("file {k}")),
+            object: ObjectId(11 + k),
+            attributes: attributes(FileKind::File),
+        };
+        for operation in [file, write(11 + k, 0, 5), write(11 + k, 3, 5), write(11 + k, 100, 5)] {
+            fold.operation(&pages, &operation).unwrap();
+        }
+    }
+    // Two levels: whether the number of an object is free is asked, and nothing else.
+    let taken = pages.reads() - before;
+    assert!(taken <= 2 * FILES, "{taken} reads of pages");
+}
+
+#[test]
 fn operations_that_do_not_fit_are_refused_and_change_nothing() {
     let mut pages = MemoryPages::new();
     let mut fold = Fold::new(Root::EMPTY);
