@@ -14,6 +14,9 @@ use crate::replay::replay;
 use crate::state::{Recent, Shared, State};
 use crate::survey::segments;
 
+/// Numbers of commits that are left free for those which cannot be read.
+const HIDDEN_MAX: u64 = 1 << 32;
+
 /// Brings everything up to the end of the segments; the last segment that exists. Readers wait meanwhile.
 pub(crate) fn load(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber, PoolError> {
     let mut state = shared.state_mut();
@@ -137,6 +140,10 @@ fn read_segments(
         state.mark = up_to(mark, state.mark.chunk_bytes);
         state.flush()
     })?;
+    if findings.is_hiding {
+        // Whatever is hidden comes before what is taken from here on, should the medium give it back one day.
+        mark.commit.0 += HIDDEN_MAX;
+    }
     state.mark = up_to(&mark, state.mark.chunk_bytes);
     find_owners(&mut state, &shared.frames, &shared.keys, &findings.unowned)?;
     if state.recent.len() > 0 {

@@ -45,6 +45,8 @@ pub(crate) struct Findings {
     pub(crate) last_segment: SegmentNumber,
     /// Chunks whose index was lost, and with it who sent them.
     pub(crate) unowned: HashSet<Name>,
+    /// The medium refuses to read what may hold commits behind the last one.
+    pub(crate) is_hiding: bool,
 }
 
 /// Something in a meta segment that no mark has covered yet.
@@ -422,12 +424,14 @@ impl Walk<'_> {
                 self.frames.bad().add_segment(segment, 0);
                 damage.push(format!("segment {segment} cannot be read: {cause}"));
             } else if lost.unreadable && segment > self.mark.segment {
+                self.findings.is_hiding = true;
                 let hidden = format!("commits after {last} that it may hold are not in the pool");
                 damage.push(format!("segment {segment} cannot be read: {cause}; {hidden}"));
             }
         }
         for rest in &self.pending {
             if let Pending { segment, offset, end, what: What::Bad { unreadable: true }, .. } = *rest {
+                self.findings.is_hiding = true;
                 let bytes = bad_bytes(segment, offset, end, true);
                 damage.push(format!("{bytes}; commits after {last} that they may hold are not in the pool"));
             }

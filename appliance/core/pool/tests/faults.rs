@@ -605,6 +605,36 @@ fn a_meta_segment_that_cannot_be_read_leaves_the_commits_of_the_others() {
 }
 
 #[test]
+fn commits_that_can_be_read_again_are_not_lost_to_what_was_taken_meanwhile() {
+    let disk = SimDisk::new(1);
+    let (mut pool, machine, source) = create(&disk, small());
+    for number in 1..=30 {
+        add_point(&mut pool, &machine, &source, number).unwrap();
+    }
+    drop(pool);
+    disk.remove("catalog.redb").unwrap();
+    let (last, _) = segments(&disk, 1).pop().unwrap();
+    disk.fail(unreadable(&last));
+    let mut pool = open(&disk, 2).unwrap();
+    let seen = read_points(&pool).len() as u64;
+    assert!(seen > 10 && seen < 30, "{seen}");
+    for number in [31, 32] {
+        add_point(&mut pool, &machine, &source, number).unwrap();
+        drop(pool);
+        pool = open(&disk, number).unwrap();
+    }
+    let meanwhile: Vec<u64> = (1..=seen).chain([31, 32]).collect();
+    assert_eq!(read_points(&pool), meanwhile);
+    drop(pool);
+    disk.clear_faults();
+    disk.remove("catalog.redb").unwrap();
+    let pool = open(&disk, 3).unwrap();
+    // Two of them have numbers that others took.
+    let expected: Vec<u64> = (1..=seen).chain([31, 32]).chain(seen + 3..=30).collect();
+    assert_eq!(read_points(&pool), expected);
+}
+
+#[test]
 fn a_bad_sector_of_a_meta_segment_takes_only_the_frames_on_it() {
     let disk = SimDisk::new(1);
     let (mut pool, machine, source) = create(&disk, options());
