@@ -1,12 +1,13 @@
 //! Reading files: extents through a window, contents through the loader, and what a sequential reader will want next.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use model::archive::{Archive, ArchiveError, PointKey};
 use model::item::{Extent, Item, ItemKey, ItemPart, ItemRange};
 use model::{Name, ObjectId};
 
-use crate::loader::Loader;
+use crate::loader::{Job, Loader};
 use crate::{View, ViewError};
 
 /// Extents asked for at once.
@@ -45,6 +46,8 @@ struct Reader {
     run: u64,
     /// Up to where was fetched ahead.
     ahead: u64,
+    /// The same as `at`, for those who fetch ahead.
+    place: Arc<AtomicU64>,
 }
 
 /// Consecutive extents.
@@ -163,6 +166,7 @@ impl OpenFile {
         }
         reader.run = if offset == reader.at { reader.run + (end - offset) } else { end - offset };
         reader.at = end;
+        reader.place.store(end, Ordering::Release);
         self.look_ahead(&mut reader, view.loader());
         (pieces, None)
     }
@@ -189,14 +193,18 @@ impl OpenFile {
                 bytes += u64::from(*length);
             }
             if bytes >= AHEAD_STEP {
-                loader.prepare(self.point, std::mem::take(&mut names));
+                loader.prepare(self.job(reader, std::mem::take(&mut names), from));
                 bytes = 0;
             }
         }
         if !names.is_empty() {
-            loader.prepare(self.point, names);
+            loader.prepare(self.job(reader, names, from));
         }
         reader.ahead = from;
+    }
+
+    fn job(&self, reader: &Reader, names: Vec<Name>, until: u64) -> Job {
+        Job { point: self.point, names, reader: Arc::clone(&reader.place), until }
     }
 
     /// Extents from the one that covers an offset on.

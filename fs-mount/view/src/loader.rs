@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -23,7 +24,16 @@ const AHEAD_MAX: u64 = 16 << 20;
 const ATTEMPTS_MAX: usize = 16;
 
 type Fetched = Result<SharedBytes, ArchiveError>;
-type Job = (PointKey, Vec<Name>);
+
+/// Chunks that a reader will want, unless it has come past them by then.
+pub(crate) struct Job {
+    pub(crate) point: PointKey,
+    pub(crate) names: Vec<Name>,
+    /// Where the reader is.
+    pub(crate) reader: Arc<AtomicU64>,
+    /// Where the last of the chunks ends for it.
+    pub(crate) until: u64,
+}
 
 struct State {
     chunks: Cache<Name, SharedBytes>,
@@ -72,7 +82,7 @@ impl Loader {
             if wanted.is_empty() {
                 break;
             }
-            let failures = self.shared.fetch(point, &wanted);
+            let failures = self.shared.fetch(point, &wanted, || true);
             for (slot, name) in found.iter_mut().zip(names).filter(|(slot, _)| slot.is_none()) {
                 if let Some((_, fetched)) = failures.iter().find(|(failed, _)| failed == name) {
                     *slot = Some(fetched.clone());
@@ -84,10 +94,10 @@ impl Loader {
     }
 
     /// Fetches chunks for a reader that will come; not if there is too much to do.
-    pub(crate) fn prepare(&self, point: PointKey, names: Vec<Name>) {
+    pub(crate) fn prepare(&self, job: Job) {
         if let Some(jobs) = &self.jobs {
             // A job that finds no room is one that the reader does.
-            let _ = jobs.try_send((point, names));
+            let _ = jobs.try_send(job);
         }
     }
 }
@@ -105,14 +115,8 @@ impl Drop for Loader {
 fn read_ahead(shared: &Shared, waiting: &Mutex<Receiver<Job>>) {
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((point, names)) = job else { return };
-        let missing = {
-            let state = shared.state();
-            names.into_iter().filter(|name| !state.chunks.contains(name)).collect::<Vec<_>>()
-        };
-        if !missing.is_empty() {
-            shared.fetch(point, &missing);
-        }
+        let Ok(Job { point, names, reader, until }) = job else { return };
+        shared.fetch(point, &names, || reader.load(Ordering::Acquire) < until);
     }
 }
 
@@ -136,10 +140,13 @@ impl Shared {
     }
 
     /// Fetches what nobody fetches yet, then waits for the others; what went wrong with those that were fetched here, and
-    /// what came too large to be kept.
-    fn fetch(&self, point: PointKey, names: &[Name]) -> Vec<(Name, Fetched)> {
+    /// what came too large to be kept. Nothing if it is not wanted any more when its turn comes.
+    fn fetch(&self, point: PointKey, names: &[Name], is_wanted: impl Fn() -> bool) -> Vec<(Name, Fetched)> {
         let mine: Vec<Name> = {
             let State { chunks, loading } = &mut *self.state();
+            if !is_wanted() {
+                return Vec::new();
+            }
             names.iter().filter(|name| !chunks.contains(name) && loading.insert(**name)).copied().collect()
         };
         let mut failures = Vec::new();
