@@ -12,7 +12,7 @@ use std::time::Duration;
 use model::ErrorKind;
 use model::archive::ArchiveError;
 use pool::{Pool, Shared};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// Changes that may wait.
 const WAITING_MAX: usize = 64;
@@ -122,6 +122,7 @@ fn reopen_if_failed(pool: &mut Pool) -> bool {
         return true;
     }
     match pool.reopen() {
+        Ok(()) if pool.is_failed() => warn!("the drive is full; what is in the pool can be read"),
         Ok(()) => info!("the pool was opened again after a failure"),
         Err(cause) => error!(cause = %ArchiveError::from(cause), "the pool cannot be opened again yet"),
     }
