@@ -90,10 +90,12 @@ impl BackupError {
         }
     }
 
-    /// Whether a second try without what the cache says could succeed.
+    /// Whether a second try without what the cache says could succeed. What the appliance finds damaged may be the newest
+    /// point, which a scan that begins with nothing does not need.
     pub(crate) fn is_of_the_cache(&self) -> bool {
         matches!(self, Self::Lacking { .. } | Self::Thread { .. })
             || matches!(self, Self::Cache { source, .. } if !matches!(source, CacheError::Busy))
+            || matches!(self, Self::Appliance { source, .. } if source.kind == ErrorKind::Corrupt)
     }
 }
 

@@ -122,6 +122,20 @@ fn a_cache_that_is_lost_or_damaged_costs_reading_and_nothing_else() {
 }
 
 #[test]
+fn a_newest_point_that_is_damaged_does_not_keep_the_next_one_from_being_made() {
+    let world = World::new();
+    odd::make(&world.tree());
+    settle();
+    world.backup_and_compare();
+    world.appliance.rot();
+    write(&world.tree().join("more"), &text(1, 1000));
+    let sent = world.appliance.sent();
+    world.backup_and_compare();
+    assert!(world.appliance.sent() - sent <= 1, "nothing is sent that is there");
+    assert_eq!(world.appliance.points(), 2);
+}
+
+#[test]
 fn every_flipped_byte_of_a_cache_is_noticed_or_harmless() {
     let world = World::new();
     for name in ["a", "b", "c"] {

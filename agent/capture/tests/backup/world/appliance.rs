@@ -35,6 +35,7 @@ struct State {
     /// Chunks that were sent although they were durable.
     sent_again: u64,
     asked: u64,
+    is_rotten: bool,
     operations: Vec<Operation>,
 }
 
@@ -102,6 +103,11 @@ impl Memory {
             state.chunks.remove(&name);
             state.durable.remove(&name);
         }
+    }
+
+    /// Lets the trees of all points rot: what goes on from one of them is refused at its end.
+    pub(crate) fn rot(&self) {
+        self.state.lock().unwrap().is_rotten = true;
     }
 
     /// Makes the newest point one that no cache knows, as another agent with the same key would.
@@ -207,6 +213,10 @@ impl Appliance for Memory {
         state.session(session)?;
         let open = state.session.take().unwrap();
         assert_eq!(finish.last.next(), open.next);
+        if state.is_rotten && open.base.len() > 1 {
+            let message = "a page of the tree is damaged".to_owned();
+            return Err(ArchiveError { kind: ErrorKind::Corrupt, message });
+        }
         assert_eq!(finish.exceptions.len() as u64, finish.exceptions_count);
         let mut lacking = Vec::new();
         for operation in &open.operations {
