@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: Keepfast beside cp, tar, restic and borg, in one run on generated data.
 //!
 //! Every round makes fresh repositories and takes the same steps with every contender, in an order that turns from
-//! round to round; what counts is the median. Sources are in the page cache (nothing is dropped from it), all
-//! repositories lie on one filesystem, and Keepfast works as it does in life: an agent and an appliance, over TLS,
-//! on loopback. A restore that differs from its source ends the run: a figure without a right result is none.
+//! round to round; what counts is the median. Sources are in the page cache: they are read before every backup, because
+//! some contenders drop from it what they have read, and whoever comes next would pay for it. All repositories lie on
+//! one filesystem, and Keepfast works as it does in life: an agent and an appliance, over TLS, on loopback. A restore
+//! that differs from its source ends the run: a figure without a right result is none.
 //!
 //! Nothing is deleted before the end: ext4 without a journal makes files slowly for minutes after many were deleted,
 //! and whoever comes next would pay for it.
@@ -151,6 +152,9 @@ fn measure_round(
             std::thread::sleep(SETTLE_TIME);
         }
         for (contender, session, place) in &mut running {
+            if step.reads_source() {
+                source.warm()?;
+            }
             let Some(cost) = contender.carry_out(step, session, place, interruption)? else { continue };
             println!("  {:<10} {:<14} {}", contender.name(), step.title(), terminal::span(cost.wall));
             results.add(contender.name(), step, cost);

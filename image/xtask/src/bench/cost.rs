@@ -32,6 +32,11 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    /// Whether files of the source are read, apart from being looked at.
+    pub(crate) const fn reads_source(self) -> bool {
+        matches!(self, Self::First | Self::Changed)
+    }
+
     /// As it stands in tables.
     pub(crate) const fn title(self) -> &'static str {
         match self {

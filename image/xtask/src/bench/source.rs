@@ -59,6 +59,17 @@ impl Source {
         self.folder.join(name(self.files / 2))
     }
 
+    /// Brings all files into the page cache.
+    pub(crate) fn warm(&self) -> Result<()> {
+        (0..self.files).try_for_each(|index| {
+            let path = self.folder.join(name(index));
+            let mut file = fs::File::open(&path).with_context(|| format!("open {}", path.display()))?;
+            std::io::copy(&mut file, &mut std::io::sink())
+                .with_context(|| format!("read {}", path.display()))?;
+            Ok(())
+        })
+    }
+
     /// Puts a line into the middle of one file in a hundred.
     pub(crate) fn change(&self) -> Result<()> {
         self.write_changing(2)
