@@ -1,0 +1,161 @@
+//! What tests do to the drive below a pool: its segments and frames, rot in them, and bytes that cannot be read.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use medium::sim::{Fault, FaultPlan, SimDisk};
+use medium::{Access, Disk, DiskError, File, Lock, Operation, Space};
+use pool::layout::SEGMENT_HEADER_LENGTH;
+
+/// Kinds of segments, as their headers say them.
+pub(crate) const DATA: u8 = 0;
+pub(crate) const META: u8 = 1;
+
+/// Kinds of frames, as their headers say them.
+pub(crate) const CHUNKS: u8 = 1;
+pub(crate) const PAGES: u8 = 2;
+pub(crate) const INDEX: u8 = 5;
+
+/// Bytes of a frame: one of its header, one of its payload.
+pub(crate) const IN_HEADER: u64 = 8;
+pub(crate) const IN_PAYLOAD: u64 = 70;
+
+/// Paths and bytes of the segments of a kind, by number.
+pub(crate) fn segments(disk: &SimDisk, kind: u8) -> Vec<(String, Vec<u8>)> {
+    let of_kind = |(path, bytes): &(String, Vec<u8>)| path.starts_with("segments/") && bytes[10] == kind;
+    disk.files().into_iter().filter(of_kind).collect()
+}
+
+/// Path and bytes of the last meta segment.
+pub(crate) fn last_meta(disk: &SimDisk) -> (String, Vec<u8>) {
+    segments(disk, META).pop().unwrap()
+}
+
+/// Where frames start in the bytes of a segment, and their kinds.
+pub(crate) fn frames(bytes: &[u8]) -> Vec<(u64, u8)> {
+    let aligned = (SEGMENT_HEADER_LENGTH..bytes.len()).step_by(64);
+    let starts = aligned.filter(|at| bytes[*at..].starts_with(b"KFfr"));
+    starts.map(|at| (at as u64, bytes[at + 5])).collect()
+}
+
+/// Where the frames of a kind start.
+pub(crate) fn frames_of(bytes: &[u8], kind: u8) -> Vec<u64> {
+    frames(bytes).into_iter().filter(|(_, found)| *found == kind).map(|(at, _)| at).collect()
+}
+
+/// Where the last frame of a segment starts: its mark, if it is the last meta segment of a pool that was closed.
+pub(crate) fn last_frame(bytes: &[u8]) -> u64 {
+    frames(bytes).last().unwrap().0
+}
+
+/// Flips a bit of a frame, in its byte `IN_HEADER` or `IN_PAYLOAD`.
+pub(crate) fn rot(disk: &SimDisk, path: &str, frame: u64, byte: u64) {
+    disk.flip(path, (frame + byte) * 8).unwrap();
+}
+
+/// Reads of a file, or of files below a folder, fail from here on.
+pub(crate) fn unreadable(path: &str) -> FaultPlan {
+    FaultPlan::lasting(Fault::Error, 0).on_reads().under(path)
+}
+
+/// A drive on which some bytes of a file, whatever it is called later, cannot be read.
+#[derive(Clone)]
+pub(crate) struct BadSectors {
+    disk: SimDisk,
+    path: Arc<Mutex<String>>,
+    bytes: Range<u64>,
+}
+
+impl BadSectors {
+    /// A drive on which `bytes` of the file at `path` cannot be read.
+    pub(crate) fn new(disk: &SimDisk, path: &str, bytes: Range<u64>) -> Self {
+        Self { disk: disk.clone(), path: Arc::new(Mutex::new(path.to_owned())), bytes }
+    }
+}
+
+/// A file with such bytes.
+#[derive(Debug)]
+struct BadFile {
+    file: Arc<dyn File>,
+    path: String,
+    bytes: Range<u64>,
+}
+
+impl Disk for BadSectors {
+    fn create(&self, path: &str) -> Result<Arc<dyn File>, DiskError> {
+        self.disk.create(path)
+    }
+
+    fn open(&self, path: &str, access: Access) -> Result<Arc<dyn File>, DiskError> {
+        let file = self.disk.open(path, access)?;
+        let is_bad = path == *self.path.lock().unwrap();
+        Ok(if is_bad {
+            Arc::new(BadFile { file, path: path.into(), bytes: self.bytes.clone() })
+        } else {
+            file
+        })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.disk.rename(from, to)?;
+        let mut path = self.path.lock().unwrap();
+        if *path == from {
+            *path = to.to_owned();
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &str) -> Result<(), DiskError> {
+        self.disk.remove(path)
+    }
+
+    fn make_directory(&self, path: &str) -> Result<(), DiskError> {
+        self.disk.make_directory(path)
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
+        self.disk.list(directory)
+    }
+
+    fn sync_directory(&self, directory: &str) -> Result<(), DiskError> {
+        self.disk.sync_directory(directory)
+    }
+
+    fn lock(&self, path: &str) -> Result<Box<dyn Lock>, DiskError> {
+        self.disk.lock(path)
+    }
+
+    fn space(&self) -> Result<Space, DiskError> {
+        self.disk.space()
+    }
+}
+
+impl File for BadFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        if offset < self.bytes.end && self.bytes.start < offset + buffer.len() as u64 {
+            let source = std::io::Error::from_raw_os_error(5);
+            return Err(DiskError::failed(Operation::Read, self.path.clone(), source));
+        }
+        self.file.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.file.write_at(offset, bytes)
+    }
+
+    fn sync_data(&self) -> Result<(), DiskError> {
+        self.file.sync_data()
+    }
+
+    fn forget_cached(&self) -> Result<(), DiskError> {
+        self.file.forget_cached()
+    }
+
+    fn length(&self) -> Result<u64, DiskError> {
+        self.file.length()
+    }
+
+    fn set_length(&self, length: u64) -> Result<(), DiskError> {
+        self.file.set_length(length)
+    }
+}

@@ -1,0 +1,13 @@
+//! Pools on simulated drives: their life, their limits, and what they make of damage, faults and full drives.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod drive;
+mod world;
+
+mod bounds;
+mod damage;
+mod faults;
+mod flips;
+mod full;
+mod life;
