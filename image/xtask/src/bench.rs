@@ -118,7 +118,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 /// Makes sure that a run does not end in the middle because the drive is full.
 fn check_room(folder: &Path, source: &Source, rounds: u32) -> Result<()> {
-    let needed = source.bytes() * COPIES_MAX * u64::from(rounds);
+    let needed = source.room() * COPIES_MAX * u64::from(rounds);
     let space = rustix::fs::statvfs(folder).context("ask for free space")?;
     let free = space.f_bavail * space.f_frsize;
     ensure!(free > needed, "{} MiB are free, {} MiB may be needed; see --folder", free >> 20, needed >> 20);

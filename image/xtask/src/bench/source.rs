@@ -43,9 +43,9 @@ impl Source {
         &self.folder
     }
 
-    /// How many bytes it has.
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.bytes
+    /// How many bytes a copy of it occupies at most, in blocks of 4 KiB.
+    pub(crate) fn room(&self) -> u64 {
+        self.bytes + u64::from(self.files) * 4096
     }
 
     /// In words.
