@@ -35,8 +35,6 @@ use crate::{Identity, LinkError, Settings};
 const REQUEST_LIMIT: Duration = Duration::from_secs(600);
 /// How long an appliance may take to say that a backup is given up.
 const ABORT_LIMIT: Duration = Duration::from_secs(2);
-/// Messages that wait to be written.
-const OUTGOING_MAX: usize = 8;
 
 /// What the appliance said first.
 #[derive(Clone, Debug)]
@@ -55,7 +53,7 @@ pub struct Welcome {
 #[derive(Debug)]
 pub struct Connection {
     state: Arc<State>,
-    outgoing: mpsc::Sender<Outgoing>,
+    outgoing: mpsc::UnboundedSender<Outgoing>,
     closing: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
     welcome: Welcome,
@@ -115,7 +113,7 @@ impl Connection {
 
     fn open(opening: Opening) -> Result<(Self, String), LinkError> {
         let state = Arc::new(State::new());
-        let (outgoing, receiver) = mpsc::channel(OUTGOING_MAX);
+        let (outgoing, receiver) = mpsc::unbounded_channel();
         let (closing, watcher) = watch::channel(false);
         let pump = Pump { state: Arc::clone(&state), outgoing: receiver, closing: watcher };
         let (sender, opened) = sync_channel(1);
@@ -182,10 +180,11 @@ impl Connection {
     pub fn abort(&self, session: u64) {
         let told = || {
             let (frame, answer) = self.frame(&Request::Abort { session })?;
-            match self.outgoing.try_send(frame) {
-                Ok(()) => self.answer("giving a backup up", &answer, Some(ABORT_LIMIT)).map(drop),
-                Err(_) => Err(self.state.lost()),
+            if !self.state.try_place() {
+                return Err(LinkError::Broken { cause: "the appliance takes no bytes".into() });
             }
+            self.queue(frame)?;
+            self.answer("giving a backup up", &answer, Some(ABORT_LIMIT)).map(drop)
         };
         if let Err(error) = told() {
             tracing::debug!(%error, "a backup was given up without a word");
@@ -215,8 +214,15 @@ impl Connection {
         Ok(answer)
     }
 
+    /// Hands a message over to be written; waits while too many are.
     fn write(&self, frame: Outgoing) -> Result<(), LinkError> {
-        self.outgoing.blocking_send(frame).map_err(|_| self.state.lost())
+        self.state.place().map_err(|error| self.give_up(error))?;
+        self.queue(frame)
+    }
+
+    /// Hands over a message that has a place.
+    fn queue(&self, frame: Outgoing) -> Result<(), LinkError> {
+        self.outgoing.send(frame).map_err(|_| self.state.lost())
     }
 
     /// Waits for an answer, no longer than the limit, and only as long as the appliance gives a sign of life.

@@ -34,7 +34,7 @@ pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<(Box<dyn Carrier>, 
 /// What the thread works with.
 pub(crate) struct Pump {
     pub(crate) state: Arc<State>,
-    pub(crate) outgoing: mpsc::Receiver<Outgoing>,
+    pub(crate) outgoing: mpsc::UnboundedReceiver<Outgoing>,
     pub(crate) closing: watch::Receiver<bool>,
 }
 
@@ -61,7 +61,7 @@ impl Pump {
         let (mut reader, mut writer) = tokio::io::split(carrier);
         let cause = tokio::select! {
             cause = read(&mut reader, &state) => cause,
-            cause = write(&mut writer, &mut outgoing) => cause,
+            cause = write(&mut writer, &mut outgoing, &state) => cause,
             _ = closing.wait_for(|closing| *closing) => "it was closed".to_owned(),
         };
         state.break_off(&cause);
@@ -97,9 +97,15 @@ async fn read(reader: &mut ReadHalf<Box<dyn Carrier>>, state: &State) -> String 
 }
 
 /// Writes what comes until the connection ends; why it did.
-async fn write(writer: &mut WriteHalf<Box<dyn Carrier>>, outgoing: &mut mpsc::Receiver<Outgoing>) -> String {
+async fn write(
+    writer: &mut WriteHalf<Box<dyn Carrier>>,
+    outgoing: &mut mpsc::UnboundedReceiver<Outgoing>,
+    state: &State,
+) -> String {
     while let Some(frame) = outgoing.recv().await {
-        let written = match write_frame(writer, &frame).await {
+        let written = write_frame(writer, &frame).await;
+        state.written();
+        let written = match written {
             Ok(()) if outgoing.is_empty() => within_limit(writer.flush()).await,
             other => other,
         };

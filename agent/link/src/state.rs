@@ -17,6 +17,8 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// How long work goes on that waits for the appliance when it was asked to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// Messages that wait to be written.
+const WRITING_MAX: usize = 8;
 
 /// An answer with the bytes behind it.
 pub(crate) type Answer = (Reply, Vec<u8>);
@@ -25,8 +27,20 @@ pub(crate) type Answer = (Reply, Vec<u8>);
 struct Inner {
     caller: Caller<SyncSender<Answer>>,
     credit: Credit,
+    /// Messages that are on their way to the carrier.
+    writing: usize,
     events: Events,
     broken: Option<String>,
+}
+
+impl Inner {
+    const fn take_place(&mut self) -> bool {
+        let is_free = self.writing < WRITING_MAX;
+        if is_free {
+            self.writing += 1;
+        }
+        is_free
+    }
 }
 
 /// The state of a connection.
@@ -78,6 +92,24 @@ impl State {
             Some(error) => Some(Err(LinkError::Appliance(error.clone()))),
             None => inner.credit.spend(cost).then_some(Ok(())),
         })
+    }
+
+    /// Takes a place for a message that is to be written; waits until there is one.
+    pub(crate) fn place(&self) -> Result<(), LinkError> {
+        self.wait("the appliance to take bytes", |inner| inner.take_place().then_some(Ok(())))
+    }
+
+    /// Takes a place for a message, if there is one.
+    pub(crate) fn try_place(&self) -> bool {
+        self.lock().take_place()
+    }
+
+    /// Gives back the place of a message that is written.
+    pub(crate) fn written(&self) {
+        let mut inner = self.lock();
+        inner.writing = inner.writing.saturating_sub(1);
+        drop(inner);
+        self.changed.notify_all();
     }
 
     /// Waits until `check` has something, as long as the appliance is heard.

@@ -1,7 +1,7 @@
 //! Requests, credit, news, and every way in which a connection ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chunk::{BundleBuilder, BundleLimits, Compressor, Level, NamingKey};
@@ -203,6 +203,32 @@ fn everything_that_waits_learns_why_the_connection_ended() {
     });
     assert!(connection.is_broken());
     assert!(matches!(connection.request(Request::Machines), Err(LinkError::Broken { .. })));
+    appliance.join().unwrap();
+}
+
+#[test]
+fn who_wants_to_stop_does_not_wait_for_an_appliance_that_takes_no_bytes() {
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (connection, appliance) = play(move |_| {
+        let _ = held.recv();
+        None
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    connection.stop_with(Arc::clone(&stop));
+    std::thread::scope(|scope| {
+        // Far less than the credit, and more than what lies on the way can hold.
+        let send = |number| connection.send_data(1, number, vec![1; 100_000]).err();
+        let sending = scope.spawn(move || (1..100).find_map(send).unwrap());
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!sending.is_finished());
+        let began = Instant::now();
+        stop.store(true, Ordering::SeqCst);
+        let error = sending.join().unwrap();
+        assert!(error.to_string().contains("stopped while waiting for the appliance to take"), "{error}");
+        connection.abort(1);
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    });
+    drop((connection, hold));
     appliance.join().unwrap();
 }
 
