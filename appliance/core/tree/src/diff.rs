@@ -8,6 +8,8 @@
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 
+use model::Name;
+
 use crate::error::Error;
 use crate::range::decode;
 use crate::root::Root;
@@ -31,6 +33,29 @@ pub type ChangeOf<C> = Change<<C as Schema>::Key, <C as Schema>::Value>;
 
 /// Iterates over the items in which two trees differ, in key order. Ends after the first error.
 pub struct Diff<C, S> {
+    before: Walker<S>,
+    after: Walker<S>,
+    schema: PhantomData<fn() -> C>,
+}
+
+/// A page or an item that the second of two trees has and the first has not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Birth<K, V> {
+    /// A page, before anything below it.
+    Page(Name),
+    /// An item, new or with a new value.
+    Item(K, V),
+}
+
+/// A birth in a tree of a schema.
+pub type BirthOf<C> = Birth<<C as Schema>::Key, <C as Schema>::Value>;
+
+/// Iterates over what one tree has and another has not, in the order of a walk. Ends after the first error.
+///
+/// Where the trees are cut differently a page that both have may be stated as well. It is stated then in both
+/// directions, so whoever adds the births of one direction and subtracts those of the other comes out even; and the
+/// same two trees always give the same births.
+pub struct Births<C, S> {
     before: Walker<S>,
     after: Walker<S>,
     schema: PhantomData<fn() -> C>,
@@ -96,6 +121,58 @@ impl<C: Schema, S: PageSource> Iterator for Diff<C, S> {
             self.after.stop();
         }
         change
+    }
+}
+
+impl<C: Schema, S: PageSource> Births<C, S> {
+    pub(crate) fn new(before: (S, &Root), after: (S, &Root)) -> Self {
+        let (before, after) = (Walker::new(before.0, before.1), Walker::new(after.0, after.1));
+        Self { before, after, schema: PhantomData }
+    }
+
+    fn step(&mut self) -> Result<Option<BirthOf<C>>, Error> {
+        loop {
+            match action(self.before.place(), self.after.place()) {
+                Action::SkipBoth => {
+                    self.before.advance()?;
+                    self.after.advance()?;
+                }
+                Action::Open { before, after } => {
+                    if before {
+                        self.before.open()?;
+                    }
+                    if let (true, Place::Page(page, _)) = (after, self.after.place()) {
+                        let name = page.name;
+                        self.after.open()?;
+                        return Ok(Some(Birth::Page(name)));
+                    }
+                }
+                Action::Removed => self.before.advance()?,
+                Action::Added => {
+                    let (key, value) = take::<C, S>(&mut self.after)?;
+                    return Ok(Some(Birth::Item(key, value)));
+                }
+                Action::Changed => {
+                    self.before.advance()?;
+                    let (key, value) = take::<C, S>(&mut self.after)?;
+                    return Ok(Some(Birth::Item(key, value)));
+                }
+                Action::End => return Ok(None),
+            }
+        }
+    }
+}
+
+impl<C: Schema, S: PageSource> Iterator for Births<C, S> {
+    type Item = Result<BirthOf<C>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let birth = self.step().transpose();
+        if !matches!(birth, Some(Ok(_))) {
+            self.before.stop();
+            self.after.stop();
+        }
+        birth
     }
 }
 

@@ -30,7 +30,7 @@ pub mod memory;
 
 pub use apply::Applied;
 pub use check::{CheckReport, PageVisit, Step};
-pub use diff::{Change, ChangeOf, Diff};
+pub use diff::{Birth, BirthOf, Births, Change, ChangeOf, Diff};
 pub use error::{Damage, Error};
 pub use limits::{HEIGHT_MAX, KEY_LENGTH_MAX, PAGE_LENGTH_MAX, PageLimits, VALUE_LENGTH_MAX};
 pub use range::{Leaf, Range};

@@ -8,7 +8,7 @@ use model::Name;
 
 use crate::apply::{self, Applied, Batch, Edit};
 use crate::check::{self, CheckReport, PageVisit, Step};
-use crate::diff::{Change, ChangeOf, Diff};
+use crate::diff::{Births, Change, ChangeOf, Diff};
 use crate::error::Error;
 use crate::limits::PageLimits;
 use crate::page::Page;
@@ -154,6 +154,14 @@ impl<C: Schema> Tree<C> {
         S: PageSource + Clone,
     {
         Diff::new((source.clone(), before), (source, after))
+    }
+
+    /// The pages and items that the second tree has and the first has not; costs what differs.
+    pub fn births<S>(&self, source: S, before: &Root, after: &Root) -> Births<C, S>
+    where
+        S: PageSource + Clone,
+    {
+        Births::new((source.clone(), before), (source, after))
     }
 
     /// Visits pages in key order, parents before children; `visit` says what to leave out. Reads no leaf.

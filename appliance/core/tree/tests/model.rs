@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::Name;
 use proptest::prelude::*;
 use tree::memory::MemoryPages;
-use tree::{Applied, ByteStrings, Change, PageLimits, Root, Step, Tree};
+use tree::{Applied, Birth, ByteStrings, Change, PageLimits, Root, Step, Tree};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -84,6 +84,23 @@ fn differences(before: &Map, after: &Map) -> Vec<Change<Vec<u8>, Vec<u8>>> {
             after: after.cloned(),
         })
         .collect()
+}
+
+/// What the second of two trees has and the first has not.
+fn births(
+    tree: Tree<ByteStrings>,
+    pages: &MemoryPages,
+    before: &Root,
+    after: &Root,
+) -> (BTreeSet<Name>, Map) {
+    let (mut names, mut items) = (BTreeSet::new(), Map::new());
+    for birth in tree.births(pages, before, after) {
+        match birth.unwrap() {
+            Birth::Page(name) => assert!(names.insert(name), "page {name} is stated twice"),
+            Birth::Item(key, value) => assert!(items.insert(key, value).is_none(), "an item is stated twice"),
+        }
+    }
+    (names, items)
 }
 
 /// Applies a batch and checks all that `apply` promises about it.
@@ -196,7 +213,18 @@ proptest! {
         };
         let ((a, map_a), (b, map_b)) = (grow(&left), grow(&right));
         let found: Vec<_> = tree.diff(&pages, &a, &b).map(Result::unwrap).collect();
-        prop_assert_eq!(found, differences(&map_a, &map_b));
+        prop_assert_eq!(&found, &differences(&map_a, &map_b));
+
+        let born = births(tree, &pages, &a, &b);
+        let after = found.into_iter().filter_map(|change| Some((change.key, change.after?)));
+        prop_assert_eq!(born.1, after.collect::<Map>());
+        let died = births(tree, &pages, &b, &a).0;
+        let (pages_a, pages_b) = (pages_of(tree, &pages, &a), pages_of(tree, &pages, &b));
+        prop_assert!(born.0.is_superset(&(&pages_b - &pages_a)) && born.0.is_subset(&pages_b));
+        // What is stated although both have it is stated in both directions.
+        prop_assert_eq!(&born.0 - &died, &pages_b - &pages_a);
+        prop_assert_eq!(&died - &born.0, &pages_a - &pages_b);
+        prop_assert_eq!(births(tree, &pages, &Root::EMPTY, &b), (pages_b, map_b));
     }
 
     #[test]
