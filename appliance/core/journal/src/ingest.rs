@@ -8,7 +8,7 @@ use std::sync::Arc;
 use model::operation::{Content, Operation};
 use model::record::{Exception, Point, Source, Totals};
 use model::{ErrorKind, Name, ObjectId, SequenceNumber, Time};
-use pool::{NewPoint, Pool, PoolError, Shared};
+use pool::{NewPoint, Pool, PoolError, Session, Shared};
 use thiserror::Error;
 use tree::Root;
 
@@ -59,6 +59,9 @@ pub enum IngestError {
     /// The pool was opened again after a failure and has forgotten what was not durable, of this backup too.
     #[error("the pool was opened again meanwhile; begin again")]
     Reopened,
+    /// The backup took so long that room which it held up had to be given back.
+    #[error("the backup was under way for too long and held up room that was needed; begin again")]
+    Fenced,
     /// The tree cannot be written.
     #[error("write the tree of the point")]
     Fold(#[from] FoldError),
@@ -73,7 +76,7 @@ impl IngestError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Sequence { .. } | Self::BehindChunk { .. } => ErrorKind::Refused,
-            Self::Overtaken | Self::Reopened => ErrorKind::Busy,
+            Self::Overtaken | Self::Reopened | Self::Fenced => ErrorKind::Busy,
             Self::Operation { source, .. } | Self::Fold(source) => source.kind(),
             Self::Pool(error) => error.kind(),
         }
@@ -116,6 +119,8 @@ pub struct Closing {
 pub struct Ingest {
     shared: Arc<Shared>,
     openings: u64,
+    /// Keeps what this backup counts on.
+    session: Session,
     source: Source,
     base: Option<u64>,
     begun_at: SequenceNumber,
@@ -133,7 +138,7 @@ impl Ingest {
         continuity: Option<&[u8]>,
     ) -> Result<Self, IngestError> {
         // Read before anything else of the pool: what is read after an opening in between must not be taken.
-        let openings = shared.openings();
+        let (openings, session) = (shared.openings(), shared.begin_session());
         let newest = shared.registry(|r| r.points_of(source.id).next_back().cloned());
         let matched = newest.as_ref().is_some_and(|point| continuity == Some(point.continuity.as_slice()));
         let root = match &newest {
@@ -145,6 +150,7 @@ impl Ingest {
         Ok(Self {
             shared,
             openings,
+            session,
             source,
             base,
             begun_at: last,
@@ -188,7 +194,7 @@ impl Ingest {
             return Ok(0);
         }
         let names: Vec<Name> = operations.iter().filter_map(named).collect();
-        let mut lengths = self.shared.known_lengths(self.source.machine, &names)?.into_iter();
+        let mut lengths = self.shared.known_lengths(self.source.machine, &names, &self.session)?.into_iter();
         for (taken, operation) in operations.iter().enumerate() {
             if self.wants_flush() {
                 return Ok(taken);
@@ -217,8 +223,12 @@ impl Ingest {
         Ok(())
     }
 
-    /// Chunks and pages that this backup counts on may be gone if the pool was opened again.
+    /// Chunks and pages that this backup counts on may be gone if the pool was opened again, or gave room back that it
+    /// could not wait for.
     fn check_opening(&self) -> Result<(), IngestError> {
+        if self.session.is_fenced() {
+            return Err(IngestError::Fenced);
+        }
         if self.shared.openings() == self.openings { Ok(()) } else { Err(IngestError::Reopened) }
     }
 

@@ -15,6 +15,7 @@ use tree::{ItemTree, Root};
 
 use crate::PoolError;
 use crate::catalog::Place;
+use crate::leases::{Lease, Session};
 use crate::reader::FrameReader;
 use crate::record::Record;
 use crate::registry::{open_record, point_key};
@@ -51,8 +52,27 @@ pub fn tree_error(error: tree::Error) -> PoolError {
 impl Shared {
     /// A point with its exceptions left out.
     pub fn point(&self, key: PointKey) -> Result<Arc<Point>, PoolError> {
-        let point = self.state().registry.points.get(&(key.source, key.number)).cloned();
+        let state = self.state();
+        let place = (key.source, key.number);
+        let dropped = || state.registry.dropped.get(&place).filter(|_| self.leases.is_held(key));
+        let point = state.registry.points.get(&place).or_else(dropped).cloned();
         point.ok_or_else(|| PoolError::Missing(format!("point {} of source {}", key.number, key.source)))
+    }
+
+    /// Keeps a point readable until the lease is dropped, also if the point is dropped from history meanwhile.
+    pub fn lease(&self, key: PointKey) -> Result<Lease, PoolError> {
+        // Held first: whoever counts the point out looks at the leases under the lock of the state.
+        let lease = self.leases.hold(key);
+        let PointKey { source, number } = key;
+        let is_there = self.registry(|registry| registry.points.contains_key(&(source, number)));
+        let missing = || PoolError::Missing(format!("point {number} of source {source}"));
+        is_there.then_some(lease).ok_or_else(missing)
+    }
+
+    /// Begins a backup: what it is told of is not given back before it ends.
+    #[must_use]
+    pub fn begin_session(&self) -> Session {
+        self.sessions.begin()
     }
 
     /// The machine of a source.
@@ -63,16 +83,31 @@ impl Shared {
         machine.ok_or_else(|| PoolError::Missing("the source".into()))
     }
 
-    /// Which chunks are in the pool and known to a machine. What is known to be unreadable is wanted once more.
+    /// Which chunks are in the pool and known to a machine. What is known to be unreadable is wanted once more, and so is
+    /// what lies in a segment that is to go.
     pub fn known(&self, machine: MachineId, names: &[Name]) -> Result<Vec<bool>, PoolError> {
-        Ok(self.known_lengths(machine, names)?.iter().map(Option::is_some).collect())
+        Ok(self.lengths(machine, names, None)?.iter().map(Option::is_some).collect())
     }
 
-    /// The lengths of those chunks that are in the pool and known to a machine, in the same way.
-    pub fn known_lengths(&self, machine: MachineId, names: &[Name]) -> Result<Vec<Option<u32>>, PoolError> {
+    /// The lengths of those chunks that are in the pool and known to a machine, and that its backup may count on.
+    pub fn known_lengths(
+        &self,
+        machine: MachineId,
+        names: &[Name],
+        session: &Session,
+    ) -> Result<Vec<Option<u32>>, PoolError> {
+        self.lengths(machine, names, Some(session.number()))
+    }
+
+    fn lengths(
+        &self,
+        machine: MachineId,
+        names: &[Name],
+        session: Option<u64>,
+    ) -> Result<Vec<Option<u32>>, PoolError> {
         let state = self.state();
         let length = |place: Place| (!state.bad.has(place.frame)).then_some(place.length);
-        Ok(state.owned(machine, names)?.into_iter().map(|place| place.and_then(length)).collect())
+        Ok(state.owned(machine, names, session)?.into_iter().map(|place| place.and_then(length)).collect())
     }
 
     /// Whether a machine may own chunks: it has a point, or somebody's chunks wait for their first point.
@@ -92,6 +127,20 @@ impl Shared {
         let absent = PoolError::Absent { what: "chunk", name: *name };
         let Some(place) = state.chunk(name)? else { return Err(absent) };
         if state.owns(machine, name, &place)? { Ok(place) } else { Err(absent) }
+    }
+
+    /// The bytes of a chunk that a machine owns. Its segment may go while it is being read: then it is elsewhere.
+    fn chunk_of(&self, machine: MachineId, key: &NamingKey, name: &Name) -> Result<SharedBytes, PoolError> {
+        let mut place = self.place_for(machine, name)?;
+        loop {
+            let read = self.chunk_at(&self.frames, key, name, &place);
+            let Err(error) = read else { return read };
+            let known = self.place_for(machine, name)?;
+            if known == place {
+                return Err(error);
+            }
+            place = known;
+        }
     }
 
     /// The bytes of a chunk at its place, named anew.
@@ -239,10 +288,7 @@ impl Archive for PoolArchive {
     ) -> Result<Vec<Result<SharedBytes, ArchiveError>>, ArchiveError> {
         let (_, machine) = self.reach(point)?;
         let key = self.shared.keys.naming(machine.domain);
-        let read = |name: &Name| -> Result<SharedBytes, ArchiveError> {
-            let place = self.shared.place_for(machine.id, name)?;
-            Ok(self.shared.chunk_at(&self.shared.frames, &key, name, &place)?)
-        };
+        let read = |name: &Name| Ok(self.shared.chunk_of(machine.id, &key, name)?);
         Ok(names.iter().map(read).collect())
     }
 

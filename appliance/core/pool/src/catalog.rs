@@ -7,115 +7,64 @@
 //! redb trusts its file and panics on some of what a flipped bit can make of it. Every call of it is contained: a
 //! panic comes out as an error that says that the catalog is damaged.
 
+mod batch;
+mod mark;
+mod place;
+mod segments;
+mod sweep;
+
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use medium::{Access, Disk};
-use minicbor::{Decode, Encode};
-use model::{CommitNumber, ErrorKind, MachineId, Name, SegmentNumber};
+use model::archive::PointKey;
+use model::{ErrorKind, MachineId, Name, SegmentNumber, SourceId};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
 };
 
+pub use batch::{Batch, EntryChange};
+pub use mark::Mark;
+use place::ENTRY_LENGTH;
+pub use place::{Entry, Place};
+use segments::USE_LENGTH;
+pub use segments::{Kind, Use};
+pub(crate) use sweep::names_in;
+
 use crate::PoolError;
 use crate::backend::CatalogFile;
+use crate::counting::Progress;
 use crate::header::ignore_missing;
 use crate::layout::{CATALOG, CATALOG_NEW, CATALOG_REPLACED};
 use crate::overlay::Overlay;
-use crate::segment::FramePlace;
 
-type PlaceTable = TableDefinition<'static, &'static [u8; 32], &'static [u8; PLACE_LENGTH]>;
+type EntryTable = TableDefinition<'static, &'static [u8; 32], &'static [u8; ENTRY_LENGTH]>;
 
-const CHUNKS: PlaceTable = TableDefinition::new("chunks");
-const PAGES: PlaceTable = TableDefinition::new("pages");
+const CHUNKS: EntryTable = TableDefinition::new("chunks");
+const PAGES: EntryTable = TableDefinition::new("pages");
+const SEGMENTS: TableDefinition<'_, u64, &[u8; USE_LENGTH]> = TableDefinition::new("segments");
+const COUNTED: TableDefinition<'_, &[u8; COUNTED_LENGTH], ()> = TableDefinition::new("counted");
 const ADOPTED: TableDefinition<'_, &[u8; ADOPTED_LENGTH], ()> = TableDefinition::new("adopted");
 const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 const MARK: &str = "mark";
 const VERSION: &str = "version";
 /// The version of what is in it. A catalog of another one is made anew.
-const VERSION_KNOWN: u16 = 2;
+const VERSION_KNOWN: u16 = 3;
+const COUNTING: &str = "counting";
+const UNSWEPT: &str = "unswept";
 
 /// Bytes that redb may keep in memory.
 const CACHE_BYTES: usize = 128 << 20;
-const PLACE_LENGTH: usize = 8 + 8 + 4 + 4 + 4 + 4;
 const ADOPTED_LENGTH: usize = Name::LENGTH + 8;
-
-/// Where a chunk or page is, and whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Its frame.
-    pub frame: FramePlace,
-    /// Where it starts in the plaintext of the frame.
-    pub start: u32,
-    /// Its bytes.
-    pub length: u32,
-    /// The machine that sent it first; 0 for pages.
-    pub owner: MachineId,
-}
-
-impl Place {
-    fn encode(&self) -> [u8; PLACE_LENGTH] {
-        let mut out = [0; PLACE_LENGTH];
-        let owner = u32::try_from(self.owner.0).unwrap_or(u32::MAX);
-        out[0..8].copy_from_slice(&self.frame.segment.0.to_le_bytes());
-        out[8..16].copy_from_slice(&self.frame.offset.to_le_bytes());
-        out[16..20].copy_from_slice(&self.frame.sealed_length.to_le_bytes());
-        out[20..24].copy_from_slice(&self.start.to_le_bytes());
-        out[24..28].copy_from_slice(&self.length.to_le_bytes());
-        out[28..32].copy_from_slice(&owner.to_le_bytes());
-        out
-    }
-
-    fn decode(bytes: &[u8; PLACE_LENGTH]) -> Self {
-        let long = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        let short = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        let frame = FramePlace { segment: SegmentNumber(long(0)), offset: long(8), sealed_length: short(16) };
-        Self { frame, start: short(20), length: short(24), owner: MachineId(u64::from(short(28))) }
-    }
-}
-
-/// How far the catalog has read the segments.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Mark {
-    /// The last commit in it.
-    #[n(0)]
-    pub commit: CommitNumber,
-    /// BLAKE3 of the body with the mark of that commit.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub hash: [u8; 32],
-    /// The meta segment that holds it.
-    #[n(2)]
-    pub segment: SegmentNumber,
-    /// The first byte behind it.
-    #[n(3)]
-    pub offset: u64,
-    /// Valid bytes of every segment, ascending by number.
-    #[n(4)]
-    pub lengths: Vec<(SegmentNumber, u64)>,
-    /// Bytes of all chunks.
-    #[n(5)]
-    pub chunk_bytes: u64,
-}
+const COUNTED_LENGTH: usize = 8 + 8;
 
 /// A key of the catalog and the sealed record under it.
 pub type Stored = (Vec<u8>, Vec<u8>);
 /// A key of the catalog and what is to stand under it; nothing if it is to go.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
-
-/// What is to go into the catalog in one transaction.
-#[derive(Default)]
-pub struct Batch {
-    /// Chunks by name, sorted.
-    pub chunks: Vec<(Name, Place)>,
-    /// Pages by name, sorted.
-    pub pages: Vec<(Name, Place)>,
-    /// Further owners.
-    pub adopted: Vec<(Name, MachineId)>,
-    /// Sealed records by key; without a value they go.
-    pub records: Vec<Change>,
-}
 
 /// An open catalog.
 pub struct Catalog {
@@ -295,12 +244,7 @@ impl Catalog {
 
     /// How far it has read.
     pub fn mark(&self) -> Result<Mark, PoolError> {
-        self.read("its mark", |read| {
-            let table = read.open_table(STATE).map_err(failed("read its mark"))?;
-            let value = table.get(MARK).map_err(failed("read its mark"))?;
-            let value = value.ok_or(PoolError::CatalogValue("its mark"))?;
-            minicbor::decode(value.value()).map_err(|_| PoolError::CatalogValue("its mark"))
-        })
+        self.state_value(MARK, "its mark")
     }
 
     fn is_of_this_version(&self) -> Result<bool, PoolError> {
@@ -319,63 +263,33 @@ impl Catalog {
     fn write_uncontained(&self, batch: &Batch, mark: &Mark) -> Result<(), PoolError> {
         let mut write = self.database()?.begin_write().map_err(failed("begin a transaction"))?;
         write.set_two_phase_commit(true);
-        {
-            let mut chunks = write.open_table(CHUNKS).map_err(failed("open chunks"))?;
-            for (name, place) in &batch.chunks {
-                chunks.insert(&name.0, &place.encode()).map_err(failed("insert chunks"))?;
-            }
-            let mut pages = write.open_table(PAGES).map_err(failed("open pages"))?;
-            for (name, place) in &batch.pages {
-                pages.insert(&name.0, &place.encode()).map_err(failed("insert pages"))?;
-            }
-            let mut adopted = write.open_table(ADOPTED).map_err(failed("open owners"))?;
-            for (name, machine) in &batch.adopted {
-                adopted.insert(&adopted_key(name, *machine), ()).map_err(failed("insert owners"))?;
-            }
-            let mut records = write.open_table(RECORDS).map_err(failed("open records"))?;
-            for (key, value) in &batch.records {
-                match value {
-                    Some(value) => records.insert(key.as_slice(), value.as_slice()).map(drop),
-                    None => records.remove(key.as_slice()).map(drop),
-                }
-                .map_err(failed("insert records"))?;
-            }
-            let mut state = write.open_table(STATE).map_err(failed("open state"))?;
-            let mark = minicbor::to_vec(mark).map_err(|_| PoolError::CatalogValue("its mark"))?;
-            state.insert(MARK, mark.as_slice()).map_err(failed("insert its mark"))?;
-            let version = VERSION_KNOWN.to_le_bytes();
-            state.insert(VERSION, version.as_slice()).map_err(failed("insert its version"))?;
-        }
+        batch.write(&write, mark)?;
         write.commit().map_err(failed("commit"))
     }
 
-    /// Where a chunk is.
-    pub fn chunk(&self, name: &Name) -> Result<Option<Place>, PoolError> {
-        self.read("chunks", |read| {
-            let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
-            let value = table.get(&name.0).map_err(failed("read chunks"))?;
-            Ok(value.map(|v| Place::decode(v.value())))
-        })
+    /// What is kept of a chunk.
+    pub fn chunk(&self, name: &Name) -> Result<Entry, PoolError> {
+        Ok(self.entries(CHUNKS, &[*name])?.pop().unwrap_or_default())
     }
 
-    /// Where each of some chunks is, in one transaction.
-    pub fn chunks(&self, names: &[Name]) -> Result<Vec<Option<Place>>, PoolError> {
-        self.read("chunks", |read| {
-            let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
-            let place = |name: &Name| -> Result<Option<Place>, PoolError> {
-                let value = table.get(&name.0).map_err(failed("read chunks"))?;
-                Ok(value.map(|v| Place::decode(v.value())))
+    /// What is kept of each of some chunks, in one transaction.
+    pub fn chunks(&self, names: &[Name]) -> Result<Vec<Entry>, PoolError> {
+        self.entries(CHUNKS, names)
+    }
+
+    /// What is kept of a page.
+    pub fn page(&self, name: &Name) -> Result<Entry, PoolError> {
+        Ok(self.entries(PAGES, &[*name])?.pop().unwrap_or_default())
+    }
+
+    fn entries(&self, table: EntryTable, names: &[Name]) -> Result<Vec<Entry>, PoolError> {
+        self.read("chunks or pages", |read| {
+            let table = read.open_table(table).map_err(failed("read entries"))?;
+            let entry = |name: &Name| -> Result<Entry, PoolError> {
+                let value = table.get(&name.0).map_err(failed("read entries"))?;
+                Ok(value.map(|value| Entry::decode(value.value())).unwrap_or_default())
             };
-            names.iter().map(place).collect()
-        })
-    }
-
-    /// Where a page is.
-    pub fn page(&self, name: &Name) -> Result<Option<Place>, PoolError> {
-        self.read("pages", |read| {
-            let table = read.open_table(PAGES).map_err(failed("read pages"))?;
-            let value = table.get(&name.0).map_err(failed("read pages"))?;
-            Ok(value.map(|v| Place::decode(v.value())))
+            names.iter().map(entry).collect()
         })
     }
 
@@ -417,23 +331,83 @@ impl Catalog {
         })
     }
 
+    /// What segments hold, ascending by number.
+    pub fn segments(&self) -> Result<Vec<(SegmentNumber, Use)>, PoolError> {
+        self.read("segments", |read| {
+            let table = read.open_table(SEGMENTS).map_err(failed("read segments"))?;
+            let mut all = Vec::new();
+            for entry in table.iter().map_err(failed("read segments"))? {
+                let (number, value) = entry.map_err(failed("read segments"))?;
+                all.push((SegmentNumber(number.value()), Use::decode(value.value())?));
+            }
+            Ok(all)
+        })
+    }
+
+    /// Points whose chunks and pages are counted.
+    pub fn counted(&self) -> Result<BTreeSet<PointKey>, PoolError> {
+        self.read("counted points", |read| {
+            let table = read.open_table(COUNTED).map_err(failed("read counted points"))?;
+            let mut all = BTreeSet::new();
+            for entry in table.iter().map_err(failed("read counted points"))? {
+                let (key, ()) = entry.map(|(key, _)| (key, ())).map_err(failed("read counted points"))?;
+                let number = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| key.value()[at + i]));
+                all.insert(PointKey { source: SourceId(number(0)), number: number(8) });
+            }
+            Ok(all)
+        })
+    }
+
+    /// What was being counted.
+    pub fn progress(&self) -> Result<Option<Progress>, PoolError> {
+        self.state_value(COUNTING, "its count")
+    }
+
+    /// Segments that are gone, whose chunks and pages may be in the tables still.
+    pub fn unswept(&self) -> Result<BTreeSet<SegmentNumber>, PoolError> {
+        let all: Vec<SegmentNumber> = self.state_value(UNSWEPT, "its segments")?;
+        Ok(all.into_iter().collect())
+    }
+
+    fn state_value<T: for<'a> minicbor::Decode<'a, ()>>(
+        &self,
+        key: &'static str,
+        what: &'static str,
+    ) -> Result<T, PoolError> {
+        self.read(what, |read| {
+            let table = read.open_table(STATE).map_err(failed("read its state"))?;
+            let value = table.get(key).map_err(failed("read its state"))?;
+            let value = value.ok_or(PoolError::CatalogValue(what))?;
+            minicbor::decode(value.value()).map_err(|_| PoolError::CatalogValue(what))
+        })
+    }
+
     /// How many chunks it knows.
     pub fn chunk_count(&self) -> Result<u64, PoolError> {
-        self.read("chunks", |read| {
-            let table = read.open_table(CHUNKS).map_err(failed("read chunks"))?;
-            table.len().map_err(failed("count chunks"))
+        self.count(CHUNKS)
+    }
+
+    /// How many pages it knows.
+    pub fn page_count(&self) -> Result<u64, PoolError> {
+        self.count(PAGES)
+    }
+
+    fn count(&self, table: EntryTable) -> Result<u64, PoolError> {
+        self.read("chunks or pages", |read| {
+            let table = read.open_table(table).map_err(failed("read entries"))?;
+            table.len().map_err(failed("count entries"))
         })
     }
 
     /// All of it as plain values, to compare two catalogs. For tests and audits: it holds everything in memory.
     pub fn dump(&self) -> Result<Dump, PoolError> {
         self.read("its content", |read| {
-            let places = |definition: PlaceTable| -> Result<Vec<(Name, Place)>, PoolError> {
+            let entries = |definition: EntryTable| -> Result<Vec<(Name, Entry)>, PoolError> {
                 let table = read.open_table(definition).map_err(failed("read"))?;
                 let mut all = Vec::new();
                 for entry in table.iter().map_err(failed("read"))? {
                     let (key, value) = entry.map_err(failed("read"))?;
-                    all.push((Name(*key.value()), Place::decode(value.value())));
+                    all.push((Name(*key.value()), Entry::decode(value.value())));
                 }
                 Ok(all)
             };
@@ -443,10 +417,17 @@ impl Catalog {
                 adopted.push(entry.map_err(failed("read owners"))?.0.value().to_vec());
             }
             Ok(Dump {
-                chunks: places(CHUNKS)?,
-                pages: places(PAGES)?,
+                chunks: entries(CHUNKS)?,
+                pages: entries(PAGES)?,
                 adopted,
                 records: self.records()?,
+                live: self
+                    .segments()?
+                    .into_iter()
+                    .map(|(n, used)| (n, used.live))
+                    .filter(|u| u.1 > 0)
+                    .collect(),
+                counted: self.counted()?,
                 mark: self.mark()?,
             })
         })
@@ -460,17 +441,28 @@ fn adopted_key(name: &Name, machine: MachineId) -> [u8; ADOPTED_LENGTH] {
     key
 }
 
+fn counted_key(point: PointKey) -> [u8; COUNTED_LENGTH] {
+    let mut key = [0; COUNTED_LENGTH];
+    key[..8].copy_from_slice(&point.source.0.to_be_bytes());
+    key[8..].copy_from_slice(&point.number.to_be_bytes());
+    key
+}
+
 /// Everything that a catalog holds.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Dump {
     /// Chunks.
-    pub chunks: Vec<(Name, Place)>,
+    pub chunks: Vec<(Name, Entry)>,
     /// Pages.
-    pub pages: Vec<(Name, Place)>,
+    pub pages: Vec<(Name, Entry)>,
     /// Keys of further owners.
     pub adopted: Vec<Vec<u8>>,
     /// Sealed records.
     pub records: Vec<Stored>,
+    /// Bytes that are live in segments, where there are any.
+    pub live: Vec<(SegmentNumber, u64)>,
+    /// Points that are counted.
+    pub counted: BTreeSet<PointKey>,
     /// The mark.
     pub mark: Mark,
 }
@@ -478,6 +470,7 @@ pub struct Dump {
 #[cfg(test)]
 mod tests {
     use medium::sim::{Fault, FaultPlan, SimDisk};
+    use model::CommitNumber;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use chunk::{ChunkError, FrameKind};
 use medium::DiskError;
 use model::codec::CodecError;
-use model::{CommitNumber, ErrorKind, Name, SegmentNumber};
+use model::{CommitNumber, ErrorKind, Name, SegmentNumber, SourceId};
 use thiserror::Error;
 
 use crate::layout::CATALOG;
@@ -141,6 +141,14 @@ pub enum PoolError {
     /// An earlier write failed; what it left is unknown until the pool is opened again.
     #[error("an earlier write to the pool failed, so it takes nothing more until it has been opened again")]
     Failed,
+    /// A point cannot be dropped before it is known what goes with it.
+    #[error("point {number} of source {source_id} is not counted yet; ask again in a moment")]
+    Uncounted {
+        /// Of which source.
+        source_id: SourceId,
+        /// Its number.
+        number: u64,
+    },
     /// A machine, source or point does not exist.
     #[error("{0} does not exist")]
     Missing(String),
@@ -192,7 +200,7 @@ impl PoolError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Disk(error) => error.kind(),
-            Self::InUse(_) => ErrorKind::Busy,
+            Self::InUse(_) | Self::Uncounted { .. } => ErrorKind::Busy,
             Self::NoPool | Self::Absent { .. } | Self::Missing(_) => ErrorKind::Missing,
             Self::Exists | Self::WrongKey(_) | Self::Refused(_) | Self::Derive(_) => ErrorKind::Refused,
             Self::Version { .. } => ErrorKind::Unsupported,

@@ -33,17 +33,27 @@ mod opening;
 
 pub mod planted;
 
+mod leases;
 mod state;
 
 mod pool;
 mod records;
 
+mod audit;
+mod counting;
+mod dropping;
+mod reclaim;
+
 pub mod archive;
 mod verify;
 
 pub use archive::{PoolArchive, Scope};
+pub use audit::Audit;
+pub use counting::Counted;
 pub use error::PoolError;
+pub use leases::{Lease, Session};
 pub use pool::{Options, Pool};
+pub use reclaim::{Effort, Reclaimed, Thrift};
 pub use records::NewPoint;
 pub use state::{Shared, World};
 pub use verify::{DAMAGE_MAX, Status, Verification};

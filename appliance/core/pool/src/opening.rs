@@ -1,5 +1,6 @@
 //! Opening a pool, and making its catalog anew: the catalog first, then what the segments have beyond its mark.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use medium::Access;
@@ -115,6 +116,7 @@ fn read_segments(
     known: CommitNumber,
 ) -> Result<(State, SegmentNumber), PoolError> {
     let mut mark = catalog.mark()?;
+    let (catalog_counted, progress, unswept) = (catalog.counted()?, catalog.progress()?, catalog.unswept()?);
     let mut registry = Registry::default();
     for (key, value) in catalog.records()? {
         let record = open_record(&shared.keys, &key, &value);
@@ -125,6 +127,11 @@ fn read_segments(
         registry,
         recent: Recent::default(),
         mark: mark.clone(),
+        counted: catalog_counted,
+        progress,
+        unswept,
+        condemned: BTreeMap::new(),
+        stuck: BTreeSet::new(),
         damage: Vec::new(),
         bad: Arc::clone(shared.frames.bad()),
         is_full: false,
@@ -149,6 +156,7 @@ fn read_segments(
     if state.recent.len() > 0 {
         state.flush()?;
     }
+    state.sweep(batch_limit)?;
     state.damage.extend(findings.damage);
     Ok((state, findings.last_segment))
 }
@@ -159,7 +167,7 @@ fn read_segments(
 pub(crate) fn give_back(
     shared: &Shared,
     first: SegmentNumber,
-    open: &[SegmentNumber],
+    open: &BTreeSet<SegmentNumber>,
 ) -> Result<bool, PoolError> {
     // A file that is open keeps its room.
     shared.frames.clear();
@@ -168,12 +176,11 @@ pub(crate) fn give_back(
     let mut any = false;
     for number in segments(disk)?.into_iter().filter(|number| *number >= first) {
         let path = segment_path(number);
-        let Ok(at) = state.mark.lengths.binary_search_by_key(&number, |(n, _)| *n) else {
+        let Some(length) = state.mark.length_of(number) else {
             disk.remove(&path)?;
             any = true;
             continue;
         };
-        let length = state.mark.lengths.get(at).map_or(u64::MAX, |(_, length)| *length);
         if open.contains(&number) {
             let file = disk.open(&path, Access::ReadWrite)?;
             if file.length()? > length {

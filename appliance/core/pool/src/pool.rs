@@ -6,7 +6,7 @@
 //!
 //! After a failed write or sync the pool takes nothing more until [`Pool::reopen`], which is the same code as opening.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, RwLock};
 
 use chunk::{
@@ -17,7 +17,8 @@ use model::{ErrorKind, MachineId, Name, SegmentNumber};
 use zeroize::Zeroizing;
 
 use crate::PoolError;
-use crate::catalog::{Catalog, Mark, Place};
+use crate::catalog::{Catalog, Kind, Mark, Place};
+use crate::counting::Counting;
 use crate::header::{Member, PoolHeader};
 use crate::keys::{PassphraseCost, PoolKeys, Unlock};
 use crate::layout::{LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits};
@@ -26,7 +27,7 @@ use crate::planted::{Bug, Planted};
 use crate::reader::FrameReader;
 use crate::record::{CommitMark, FrameIndex, Record, RecordsBody, SegmentLength, encode_frame_index};
 use crate::registry::Registry;
-use crate::replay::{Replayed, advance};
+use crate::replay::{Replayed, advance, removed};
 use crate::segment::{FramePlace, OpenSegment};
 use crate::state::{Recent, Shared, State, World, places};
 
@@ -66,6 +67,8 @@ pub struct Pool {
     found_no_room: bool,
     indexes: Vec<FrameIndex>,
     adopted: BTreeMap<MachineId, Vec<Name>>,
+    /// The walk of a count under way.
+    pub(crate) counting: Option<Counting>,
     pages: VerifiedBuilder,
     compressor: Compressor,
     decompressor: Decompressor,
@@ -138,12 +141,19 @@ impl Pool {
             registry: Registry::default(),
             recent: Recent::default(),
             mark: Mark::default(),
+            counted: BTreeSet::new(),
+            progress: None,
+            unswept: BTreeSet::new(),
+            condemned: BTreeMap::new(),
+            stuck: BTreeSet::new(),
             damage: Vec::new(),
             bad: Arc::clone(frames.bad()),
             is_full: false,
             openings: 0,
         };
-        let shared = Arc::new(Shared { world, keys, header, frames, state: RwLock::new(state) });
+        let (leases, sessions) = (Arc::default(), Arc::default());
+        let state = RwLock::new(state);
+        let shared = Arc::new(Shared { world, keys, header, frames, state, leases, sessions });
         let mut pool = Self {
             shared,
             options,
@@ -156,7 +166,8 @@ impl Pool {
             found_no_room: false,
             indexes: Vec::new(),
             adopted: BTreeMap::new(),
-            pages: VerifiedBuilder::new(BundleLimits { plain_length: 256 << 10, ..BundleLimits::default() }),
+            counting: None,
+            pages: page_builder(),
             compressor: Compressor::default(),
             decompressor: Decompressor::default(),
             failed: false,
@@ -176,8 +187,7 @@ impl Pool {
             return Ok(());
         }
         let acknowledged = self.shared.state().mark.commit;
-        let open: Vec<_> = self.data.iter().chain(&self.meta).map(OpenSegment::number).collect();
-        let open = [open, self.closed.iter().map(|closed| closed.segment).collect()].concat();
+        let open = self.open_segments();
         self.forget_uncommitted();
         let mut last = load(&self.shared, self.batch_limit())?;
         if std::mem::take(&mut self.found_no_room)
@@ -219,8 +229,8 @@ impl Pool {
         self.closed.clear();
         self.indexes.clear();
         self.adopted.clear();
-        self.pages =
-            VerifiedBuilder::new(BundleLimits { plain_length: 256 << 10, ..BundleLimits::default() });
+        self.counting = None;
+        self.pages = page_builder();
     }
 
     /// What readers need.
@@ -238,7 +248,7 @@ impl Pool {
             || self.shared.state().catalog.as_ref().is_none_or(Catalog::is_failed)
     }
 
-    fn batch_limit(&self) -> usize {
+    pub(crate) fn batch_limit(&self) -> usize {
         if self.options.catalog_batch == 0 { 400_000 } else { self.options.catalog_batch }
     }
 
@@ -253,7 +263,9 @@ impl Pool {
                 let state = pool.shared.state();
                 for entry in bundle.table().entries() {
                     let known = state.chunk(&entry.name)?;
-                    let lost = known.filter(|place| state.bad.has(place.frame));
+                    let is_of_no_use =
+                        |place: &Place| state.bad.has(place.frame) || state.is_condemned(place, None);
+                    let lost = known.filter(is_of_no_use);
                     keep.push((known.is_none() || lost.is_some()) && seen.insert(entry.name));
                     match (known, lost) {
                         // The machine owns the new copy; whoever owned the lost one goes on owning the chunk.
@@ -278,24 +290,51 @@ impl Pool {
             let (compressor, decompressor) = (&mut pool.compressor, &mut pool.decompressor);
             let keep = |_: &chunk::Entry| keep.next().unwrap_or(true);
             let Some(bundle) = bundle.retain(keep, level, compressor, decompressor)? else { return Ok(()) };
-            let place = pool.open_segment(SegmentKind::Data)?.append_bundle(FrameKind::Data, &bundle)?;
-            let FramePlace { segment, offset, sealed_length } = place;
-            let entries = bundle.table().entries().to_vec();
-            let index = FrameIndex { segment, offset, sealed_length, owner: machine, entries };
-            let mut state = pool.shared.state_mut();
-            for (name, place) in places(&index) {
-                if !stored_again.contains(&name) {
-                    state.mark.chunk_bytes += u64::from(place.length);
-                }
-                state.recent.chunks.insert(name, place);
+            let mut new = bundle.table().entries().iter().filter(|entry| !stored_again.contains(&entry.name));
+            {
+                let mut state = pool.shared.state_mut();
+                new.try_for_each(|entry| state.note_new(&entry.name, entry.length))?;
             }
-            drop(state);
-            pool.indexes.push(index);
-            Ok(())
+            pool.append_chunks(machine, &bundle)
         })?;
         // Chunks can be so small that very many come before anybody commits.
         let waiting = self.shared.state().recent.len();
         if waiting >= self.batch_limit() { self.commit(Vec::new()) } else { Ok(()) }
+    }
+
+    /// Writes chunks of an owner; they are read from there on.
+    pub(crate) fn append_chunks(
+        &mut self,
+        owner: MachineId,
+        bundle: &VerifiedBundle,
+    ) -> Result<(), PoolError> {
+        let place = self.open_segment(SegmentKind::Data)?.append_bundle(FrameKind::Data, bundle)?;
+        let FramePlace { segment, offset, sealed_length } = place;
+        let entries = bundle.table().entries().to_vec();
+        let index = FrameIndex { segment, offset, sealed_length, owner, entries };
+        let mut state = self.shared.state_mut();
+        for (name, place) in places(&index) {
+            state.recent.note_stored(Kind::Chunks, place);
+            state.recent.put_chunk(name, place);
+        }
+        drop(state);
+        self.indexes.push(index);
+        Ok(())
+    }
+
+    /// Compresses what a builder holds.
+    pub(crate) fn finish_bundle(
+        &mut self,
+        builder: &mut VerifiedBuilder,
+        level: Level,
+    ) -> Result<VerifiedBundle, PoolError> {
+        Ok(builder.finish(&mut self.compressor, &mut self.decompressor, level)?)
+    }
+
+    /// Segments that are being written, or whose length no commit names yet.
+    pub(crate) fn open_segments(&self) -> BTreeSet<SegmentNumber> {
+        let open = self.data.iter().chain(&self.meta).map(OpenSegment::number);
+        open.chain(self.closed.iter().map(|closed| closed.segment)).collect()
     }
 
     /// Takes a page of a tree; its name. Durable with the next commit.
@@ -359,7 +398,10 @@ impl Pool {
     }
 
     /// Runs a change; after an error nothing more is taken.
-    fn guard<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T, PoolError>) -> Result<T, PoolError> {
+    pub(crate) fn guard<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, PoolError>,
+    ) -> Result<T, PoolError> {
         if self.is_failed() {
             return Err(if self.shared.is_full() { PoolError::DriveFull } else { PoolError::Failed });
         }
@@ -410,7 +452,7 @@ impl Pool {
         for (entry, range) in bundle.table().ranges() {
             let start = u32::try_from(range.start).unwrap_or(u32::MAX);
             let place = Place { frame: place, start, length: entry.length, owner: MachineId(0) };
-            state.recent.pages.insert(entry.name, place);
+            state.recent.put_page(entry.name, place);
             state.recent.staged.remove(&entry.name);
         }
         Ok(())
@@ -471,6 +513,7 @@ impl Pool {
         let end = meta.length();
         let mut state = self.shared.state_mut();
         advance(&mut state.mark, &mark, hash, place.segment, end);
+        removed(&replayed.records).for_each(|segment| state.mark.forget(segment));
         state.take(&self.shared.keys, &replayed)
     }
 
@@ -517,6 +560,10 @@ impl Pool {
         }
         Ok(())
     }
+}
+
+fn page_builder() -> VerifiedBuilder {
+    VerifiedBuilder::new(BundleLimits { plain_length: 256 << 10, ..BundleLimits::default() })
 }
 
 fn in_use(error: medium::DiskError) -> PoolError {

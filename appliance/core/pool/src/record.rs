@@ -6,7 +6,7 @@ use chunk::Entry;
 use minicbor::{Decode, Encode};
 use model::codec::{CodecError, Fields, put_number};
 use model::record::{Machine, Point, Source};
-use model::{CommitNumber, MachineId, Name, SegmentNumber, Time};
+use model::{CommitNumber, MachineId, Name, SegmentNumber, SourceId, Time};
 
 /// A fact that the pool keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -39,6 +39,23 @@ pub enum Record {
         /// Which chunks.
         #[n(1)]
         names: Vec<Name>,
+    },
+    /// A point that is no longer part of history.
+    #[n(5)]
+    Dropped {
+        /// Of which source.
+        #[n(0)]
+        source: SourceId,
+        /// Its number.
+        #[n(1)]
+        number: u64,
+    },
+    /// Segments that are no longer part of the pool: what is needed of them is elsewhere.
+    #[n(6)]
+    Removed {
+        /// Which ones.
+        #[n(0)]
+        segments: Vec<SegmentNumber>,
     },
 }
 

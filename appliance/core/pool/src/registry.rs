@@ -20,6 +20,8 @@ pub struct Registry {
     pub sources: BTreeMap<SourceId, Source>,
     /// Points without their exceptions, by source and number.
     pub points: BTreeMap<(SourceId, u64), Arc<Point>>,
+    /// Points that are no longer part of history and not counted out yet, in the same way.
+    pub dropped: BTreeMap<(SourceId, u64), Arc<Point>>,
     /// Settings.
     pub settings: BTreeMap<String, Vec<u8>>,
 }
@@ -45,7 +47,11 @@ impl Registry {
             Record::Setting { key, value: None } => {
                 self.settings.remove(key);
             }
-            Record::Adopted { .. } => {}
+            Record::Dropped { source, number } => {
+                let key = (*source, *number);
+                self.dropped.extend(self.points.remove(&key).map(|point| (key, point)));
+            }
+            Record::Adopted { .. } | Record::Removed { .. } => {}
         }
     }
 
@@ -91,13 +97,19 @@ pub fn record_key(record: &Record) -> Option<Vec<u8>> {
         Record::Source(source) => numbered(b"source/", &[source.id.0]),
         Record::Point(point) => Some(point_key(point.source, point.number)),
         Record::Setting { key, .. } => Some([b"setting/", key.as_bytes()].concat()),
-        Record::Adopted { .. } => None,
+        Record::Dropped { source, number } => Some(dropped_key(*source, *number)),
+        Record::Adopted { .. } | Record::Removed { .. } => None,
     }
 }
 
 /// The key of the record of a point.
 pub fn point_key(source: SourceId, number: u64) -> Vec<u8> {
     [&b"point/"[..], &source.0.to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+/// The key of the record that drops a point; it comes behind that of the point.
+pub fn dropped_key(source: SourceId, number: u64) -> Vec<u8> {
+    [&*point_key(source, number), b"/dropped"].concat()
 }
 
 /// The entry of the catalog for a record; without a value it goes.

@@ -257,6 +257,7 @@ impl Walk<'_> {
             self.index_anew(*length, &mut out)?;
         }
         advance(self.mark, commit, hash, segment, end);
+        self.forget_removed(&out);
         self.hidden = 0;
         (self.commit)(out, self.mark)
     }
@@ -277,8 +278,13 @@ impl Walk<'_> {
         self.mark.commit = commit;
         self.mark.hash = next.map_or([0; 32], |next: &Seen| next.previous);
         (self.mark.segment, self.mark.offset) = place;
+        self.forget_removed(&out);
         self.hidden = 0;
         (self.commit)(out, self.mark)
+    }
+
+    fn forget_removed(&mut self, out: &Replayed) {
+        removed(&out.records).for_each(|segment| self.mark.forget(segment));
     }
 
     fn missing(&mut self, first: CommitNumber, last: CommitNumber) {
@@ -316,7 +322,7 @@ impl Walk<'_> {
                     for index in indexes {
                         if surely || self.is_sound(&index)? {
                             let end = index.offset + padded_length(index.sealed_length as usize) as u64;
-                            cover(self.mark, index.segment, end);
+                            self.mark.cover(index.segment, end);
                             out.indexes.push(index);
                         }
                     }
@@ -324,7 +330,7 @@ impl Walk<'_> {
                 _ => continue,
             }
             if is_gap {
-                cover(self.mark, segment, end);
+                self.mark.cover(segment, end);
             }
         }
         Ok(out)
@@ -349,8 +355,7 @@ impl Walk<'_> {
         if is_meta || segment == self.mark.segment || self.survey.lost.iter().any(|l| l.segment == segment) {
             return Ok(());
         }
-        let known = self.mark.lengths.binary_search_by_key(&segment, |(number, _)| *number).ok();
-        let known = known.and_then(|at| self.mark.lengths.get(at)).map_or(0, |(_, length)| *length);
+        let known = self.mark.length_of(segment).unwrap_or(0);
         let of_segment = out.indexes.iter().filter(|index| index.segment == segment);
         let mut named: Vec<(u64, u64)> = of_segment
             .map(|index| (index.offset, index.offset + padded_length(index.sealed_length as usize) as u64))
@@ -417,10 +422,9 @@ impl Walk<'_> {
     fn finish(mut self, disk: &dyn Disk) -> Result<Findings, PoolError> {
         let last = self.mark.commit;
         let damage = &mut self.findings.damage;
-        let covered = |number| self.mark.lengths.binary_search_by_key(&number, |(n, _)| *n).is_ok();
         for lost in &self.survey.lost {
             let (segment, cause) = (lost.segment, &lost.cause);
-            if covered(segment) {
+            if self.mark.length_of(segment).is_some() {
                 self.frames.bad().add_segment(segment, 0);
                 damage.push(format!("segment {segment} cannot be read: {cause}"));
             } else if lost.unreadable && segment > self.mark.segment {
@@ -461,6 +465,15 @@ impl Walk<'_> {
     }
 }
 
+/// Segments that records take out of the pool.
+pub(crate) fn removed(records: &[Record]) -> impl Iterator<Item = SegmentNumber> {
+    let segments = |record: &Record| match record {
+        Record::Removed { segments } => segments.clone(),
+        _ => Vec::new(),
+    };
+    records.iter().flat_map(segments)
+}
+
 fn bad_bytes(segment: SegmentNumber, from: u64, to: u64, unreadable: bool) -> String {
     let what = if unreadable { "cannot be read" } else { "are damaged" };
     format!("segment {segment}: bytes {from} to {to} {what}")
@@ -485,19 +498,7 @@ pub(crate) fn advance(
     mark.segment = segment;
     mark.offset = end;
     for SegmentLength { segment, length } in &commit.lengths {
-        cover(mark, *segment, *length);
+        mark.cover(*segment, *length);
     }
-    cover(mark, segment, end);
-}
-
-/// Makes a segment valid up to `length` at least.
-fn cover(mark: &mut Mark, segment: SegmentNumber, length: u64) {
-    match mark.lengths.binary_search_by_key(&segment, |(number, _)| *number) {
-        Ok(at) => {
-            if let Some(known) = mark.lengths.get_mut(at) {
-                known.1 = known.1.max(length);
-            }
-        }
-        Err(at) => mark.lengths.insert(at, (segment, length)),
-    }
+    mark.cover(segment, end);
 }

@@ -1,16 +1,19 @@
 //! What readers and the writer of a pool share, and what changes with commits.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use medium::{Clock, Disk, Entropy};
-use model::{MachineId, Name};
+use model::archive::PointKey;
+use model::{MachineId, Name, SegmentNumber};
 
 use crate::PoolError;
 use crate::bad::BadPlaces;
-use crate::catalog::{Batch, Catalog, Mark, Place};
+use crate::catalog::{Batch, Catalog, Entry, EntryChange, Kind, Mark, Place, names_in};
+use crate::counting::Progress;
 use crate::header::PoolHeader;
 use crate::keys::PoolKeys;
+use crate::leases::{Leases, Sessions};
 use crate::reader::FrameReader;
 use crate::record::{FrameIndex, Record};
 use crate::registry::{Registry, sealed_record};
@@ -35,6 +38,8 @@ pub struct Shared {
     pub(crate) header: PoolHeader,
     pub(crate) frames: FrameReader,
     pub(crate) state: RwLock<State>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 /// What changes with commits.
@@ -43,6 +48,16 @@ pub(crate) struct State {
     pub(crate) registry: Registry,
     pub(crate) recent: Recent,
     pub(crate) mark: Mark,
+    /// Points whose chunks and pages are counted; see [`crate::counting`].
+    pub(crate) counted: BTreeSet<PointKey>,
+    /// What is being counted.
+    pub(crate) progress: Option<Progress>,
+    /// Segments that are gone, whose chunks and pages the catalog may have still.
+    pub(crate) unswept: BTreeSet<SegmentNumber>,
+    /// Segments that are to go, each with the session that was the next then; see [`crate::reclaim`].
+    pub(crate) condemned: BTreeMap<SegmentNumber, u64>,
+    /// Segments that cannot go because something in them cannot be read.
+    pub(crate) stuck: BTreeSet<SegmentNumber>,
     pub(crate) damage: Vec<String>,
     /// Places that do not give what the catalog says.
     pub(crate) bad: Arc<BadPlaces>,
@@ -55,17 +70,57 @@ pub(crate) struct State {
 /// What the catalog does not have yet.
 #[derive(Default)]
 pub(crate) struct Recent {
-    pub(crate) chunks: HashMap<Name, Place>,
-    pub(crate) pages: HashMap<Name, Place>,
+    pub(crate) chunks: HashMap<Name, EntryChange>,
+    pub(crate) pages: HashMap<Name, EntryChange>,
     pub(crate) staged: HashMap<Name, Arc<[u8]>>,
-    pub(crate) adopted: HashSet<(Name, MachineId)>,
+    pub(crate) adopted: BTreeSet<(Name, MachineId)>,
     pub(crate) records: Vec<crate::catalog::Change>,
+    pub(crate) stored: BTreeMap<SegmentNumber, (Kind, u64)>,
+    pub(crate) removed: BTreeSet<SegmentNumber>,
+    pub(crate) counted: BTreeMap<PointKey, bool>,
 }
 
 impl Recent {
     /// Entries that wait for the catalog.
     pub(crate) fn len(&self) -> usize {
-        self.chunks.len() + self.pages.len() + self.adopted.len() + self.records.len()
+        let entries = self.chunks.len() + self.pages.len() + self.adopted.len();
+        entries + self.records.len() + self.removed.len() + self.counted.len()
+    }
+
+    /// Puts a chunk at a place.
+    pub(crate) fn put_chunk(&mut self, name: Name, place: Place) {
+        let change = self.chunks.entry(name).or_default();
+        (change.place, change.is_gone) = (Some(place), false);
+    }
+
+    /// Forgets further owners of a chunk.
+    pub(crate) fn forget_owners(&mut self, name: &Name) {
+        self.chunks.entry(*name).or_default().lost_owners = true;
+        let of_chunk = (*name, MachineId(0))..=(*name, MachineId(u64::MAX));
+        let known: Vec<_> = self.adopted.range(of_chunk).copied().collect();
+        known.iter().for_each(|owner| {
+            self.adopted.remove(owner);
+        });
+    }
+
+    /// Takes a chunk out: nobody holds it, and its segment is gone.
+    pub(crate) fn forget_chunk(&mut self, name: &Name) {
+        self.forget_owners(name);
+        let change = self.chunks.entry(*name).or_default();
+        (change.place, change.is_gone) = (None, true);
+    }
+
+    /// Puts a page at a place.
+    pub(crate) fn put_page(&mut self, name: Name, place: Place) {
+        let change = self.pages.entry(name).or_default();
+        (change.place, change.is_gone) = (Some(place), false);
+        self.note_stored(Kind::Pages, place);
+    }
+
+    /// Notes the bytes of a place that was written to.
+    pub(crate) fn note_stored(&mut self, kind: Kind, place: Place) {
+        let stored = self.stored.entry(place.frame.segment).or_insert((kind, 0));
+        stored.1 += u64::from(place.length);
     }
 }
 
@@ -144,17 +199,51 @@ impl State {
     }
 
     pub(crate) fn chunk(&self, name: &Name) -> Result<Option<Place>, PoolError> {
-        match self.recent.chunks.get(name) {
-            Some(place) => Ok(Some(*place)),
-            None => self.catalog()?.chunk(name),
+        Ok(self.listed_chunk(name)?.filter(|place| self.is_present(place)))
+    }
+
+    /// The place that is listed of a chunk, also if its segment is gone.
+    fn listed_chunk(&self, name: &Name) -> Result<Option<Place>, PoolError> {
+        match self.recent.chunks.get(name).and_then(known_place) {
+            Some(place) => Ok(place),
+            None => Ok(self.catalog()?.chunk(name)?.place),
         }
     }
 
     pub(crate) fn page(&self, name: &Name) -> Result<Option<Place>, PoolError> {
-        match self.recent.pages.get(name) {
-            Some(place) => Ok(Some(*place)),
-            None => self.catalog()?.page(name),
+        match self.recent.pages.get(name).and_then(known_place) {
+            Some(place) => Ok(place),
+            None => Ok(self.catalog()?.page(name)?.place),
         }
+    }
+
+    /// Whether the segment of a place is not gone.
+    fn is_present(&self, place: &Place) -> bool {
+        !self.unswept.contains(&place.frame.segment)
+    }
+
+    /// Notes a chunk that is not known: its bytes, and if it is listed still, that it was gone in between, and with it
+    /// who owned it.
+    pub(crate) fn note_new(&mut self, name: &Name, length: u32) -> Result<(), PoolError> {
+        if !self.unswept.is_empty() && self.listed_chunk(name)?.is_some() {
+            self.recent.forget_owners(name);
+        } else {
+            self.mark.chunk_bytes += u64::from(length);
+        }
+        Ok(())
+    }
+
+    /// How many runs of points hold a chunk, as far as they are counted.
+    pub(crate) fn references(&self, name: &Name) -> Result<i64, PoolError> {
+        let recent = self.recent.chunks.get(name).map_or(0, |change| change.references);
+        Ok(i64::from(self.catalog()?.chunk(name)?.references) + recent)
+    }
+
+    /// Whether a backup may not count on what is at a place: the segment was to go when it began, or it is not known
+    /// when it did.
+    pub(crate) fn is_condemned(&self, place: &Place, session: Option<u64>) -> bool {
+        let condemned = self.condemned.get(&place.frame.segment);
+        condemned.is_some_and(|next| session.is_none_or(|number| number >= *next))
     }
 
     /// Whether a machine may know that a chunk is here.
@@ -164,17 +253,25 @@ impl State {
             || self.catalog()?.is_adopted(name, machine)?)
     }
 
-    /// The places of those chunks that are here and that a machine may know of, however many in two queries.
-    pub(crate) fn owned(&self, machine: MachineId, names: &[Name]) -> Result<Vec<Option<Place>>, PoolError> {
+    /// The places of those chunks that are here, that a machine may know of and that a backup may count on, however
+    /// many in two queries.
+    pub(crate) fn owned(
+        &self,
+        machine: MachineId,
+        names: &[Name],
+        session: Option<u64>,
+    ) -> Result<Vec<Option<Place>>, PoolError> {
         let mut places: Vec<Option<Place>> =
-            names.iter().map(|name| self.recent.chunks.get(name).copied()).collect();
+            names.iter().map(|name| self.recent.chunks.get(name).and_then(known_place).flatten()).collect();
         let unknown: Vec<Name> =
             names.iter().zip(&places).filter(|(_, p)| p.is_none()).map(|(n, _)| *n).collect();
         let found = if unknown.is_empty() { Vec::new() } else { self.catalog()?.chunks(&unknown)? };
         let mut found = found.into_iter();
         for place in places.iter_mut().filter(|place| place.is_none()) {
-            *place = found.next().flatten();
+            *place = found.next().and_then(|entry| entry.place);
         }
+        let is_kept = |place: &Place| self.is_present(place) && !self.is_condemned(place, session);
+        places.iter_mut().for_each(|place| *place = place.filter(is_kept));
         let is_foreign = |name: &Name, place: &Option<Place>| {
             place.is_some_and(|place| place.owner != machine)
                 && !self.recent.adopted.contains(&(*name, machine))
@@ -208,35 +305,69 @@ impl State {
             for (name, place) in places(index) {
                 let known = self.chunk(&name)?;
                 if known.is_none() {
-                    self.mark.chunk_bytes += u64::from(place.length);
+                    self.note_new(&name, place.length)?;
                 }
+                self.recent.note_stored(Kind::Chunks, place);
                 if known.is_none_or(|known| self.is_better(&place, &known)) {
-                    self.recent.chunks.insert(name, place);
+                    self.recent.put_chunk(name, place);
                 }
             }
         }
-        self.recent.pages.extend(replayed.pages.iter().copied());
+        replayed.pages.iter().for_each(|(name, place)| self.recent.put_page(*name, *place));
         for record in &replayed.records {
             self.registry.apply(record);
             self.recent.records.extend(sealed_record(keys, record)?);
-            if let Record::Adopted { machine, names } = record {
-                self.recent.adopted.extend(names.iter().map(|name| (*name, *machine)));
+            match record {
+                Record::Adopted { machine, names } => {
+                    self.recent.adopted.extend(names.iter().map(|name| (*name, *machine)));
+                }
+                Record::Removed { segments } => {
+                    self.unswept.extend(segments);
+                    self.recent.removed.extend(segments);
+                }
+                _ => {}
             }
         }
         Ok(())
     }
 
+    /// Takes out of the catalog what was in segments that are gone, as far as it does not know it.
+    pub(crate) fn sweep(&mut self, batch_limit: usize) -> Result<(), PoolError> {
+        if self.unswept.is_empty() {
+            return Ok(());
+        }
+        let next = |found: &[(Name, Entry)]| (found.len() >= batch_limit).then(|| found.last().map(|f| f.0));
+        let mut from = Some(Name([0; 32]));
+        while let Some(first) = from {
+            let catalog = self.catalog()?;
+            let found =
+                names_in(|from, look| catalog.each_chunk(from, look), &self.unswept, first, batch_limit)?;
+            from = next(&found).flatten();
+            for (name, entry) in found {
+                self.mark.chunk_bytes -= entry.place.map_or(0, |place| u64::from(place.length));
+                self.recent.forget_chunk(&name);
+            }
+            self.flush()?;
+        }
+        self.unswept.clear();
+        self.flush()
+    }
+
     /// Moves everything recent into the catalog.
     pub(crate) fn flush(&mut self) -> Result<(), PoolError> {
         let mut batch = Batch {
-            chunks: self.recent.chunks.iter().map(|(n, p)| (*n, *p)).collect(),
-            pages: self.recent.pages.iter().map(|(n, p)| (*n, *p)).collect(),
-            adopted: self.recent.adopted.iter().copied().collect(),
+            chunks: self.recent.chunks.iter().map(|(name, change)| (*name, *change)).collect(),
+            pages: self.recent.pages.iter().map(|(name, change)| (*name, *change)).collect(),
+            adopted: self.recent.adopted.clone(),
             records: std::mem::take(&mut self.recent.records),
+            stored: self.recent.stored.clone(),
+            removed: self.recent.removed.clone(),
+            counted: self.recent.counted.clone(),
+            progress: self.progress,
+            unswept: self.unswept.clone(),
         };
         batch.chunks.sort_unstable_by_key(|(name, _)| *name);
         batch.pages.sort_unstable_by_key(|(name, _)| *name);
-        batch.adopted.sort_unstable();
         if let Err(error) = self.catalog().and_then(|catalog| catalog.write(&batch, &self.mark)) {
             // Readers need them until they are in a catalog.
             self.recent.records = batch.records;
@@ -245,6 +376,11 @@ impl State {
         self.recent = Recent::default();
         Ok(())
     }
+}
+
+/// The place that a change gives; none if it leaves that to the catalog.
+fn known_place(change: &EntryChange) -> Option<Option<Place>> {
+    if change.is_gone { Some(None) } else { change.place.map(Some) }
 }
 
 /// Names and places of the chunks of a data frame.

@@ -53,7 +53,7 @@ pub(crate) fn segments(disk: &dyn Disk) -> Result<Vec<SegmentNumber>, PoolError>
 /// Looks at everything that may have grown since `mark`.
 pub(crate) fn survey(disk: &dyn Disk, frames: &FrameReader, mark: &Mark) -> Result<Survey, PoolError> {
     let numbers = segments(disk)?;
-    let covered = |number: &SegmentNumber| mark.lengths.binary_search_by_key(number, |(n, _)| *n).is_ok();
+    let covered = |number: &SegmentNumber| mark.length_of(*number).is_some();
     let grown =
         |number: &SegmentNumber| *number == mark.segment || (*number > mark.segment && !covered(number));
     let mut survey =
@@ -100,9 +100,7 @@ impl Survey {
             Err(error) if error.kind() == ErrorKind::Missing => return Ok(()),
             Err(error) => return Err(error),
         };
-        let known = mark.lengths.binary_search_by_key(&segment, |(n, _)| *n).ok();
-        let known = known.and_then(|at| mark.lengths.get(at)).map(|(_, length)| *length);
-        if known != Some(file.length()?) {
+        if mark.length_of(segment) != Some(file.length()?) {
             file.sync_data()?;
             file.forget_cached()?;
         }

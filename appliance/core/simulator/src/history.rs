@@ -8,8 +8,9 @@ use medium::sim::{Fault, FaultPlan, Random};
 use model::archive::ArchiveError;
 use pool::catalog::Dump;
 use pool::planted::Planted;
-use pool::{Pool, PoolError};
+use pool::{Effort, Pool, PoolError, Reclaimed, Thrift};
 
+use crate::folding::Reader;
 use crate::host::Host;
 use crate::oracle::Oracle;
 use crate::workload::Session;
@@ -39,6 +40,10 @@ pub struct Counts {
     pub faults: u64,
     /// Backups that were acknowledged.
     pub backups: u64,
+    /// Points that were dropped.
+    pub dropped: u64,
+    /// Bytes of segments that were given back.
+    pub freed: u64,
 }
 
 /// A pool, what is around it, and what it has to hold.
@@ -48,12 +53,13 @@ pub(crate) struct History {
     pub(crate) pool: Option<Pool>,
     pub(crate) oracle: Oracle,
     pub(crate) sessions: Vec<Session>,
+    pub(crate) readers: Vec<Reader>,
     pub(crate) counts: Counts,
     trace: blake3::Hasher,
     /// The operation of the disk at which the power goes.
     crash_at: u64,
     /// A call may fail.
-    is_faulty: bool,
+    pub(crate) is_faulty: bool,
     /// Making the pool was acknowledged, or the pool has been opened.
     exists: bool,
 }
@@ -69,6 +75,7 @@ impl History {
             pool: None,
             oracle: Oracle::default(),
             sessions: Vec::new(),
+            readers: Vec::new(),
             counts: Counts::default(),
             trace: blake3::Hasher::new(),
             crash_at: u64::MAX,
@@ -201,17 +208,25 @@ impl History {
                 self.reopen()?;
             }
         } else {
-            self.pool = None;
-            self.sessions.clear();
+            self.end_process();
             self.open_or_create().map_err(|error| Failure::Operating(error.into()))?;
         }
         self.verify()
     }
 
     /// Compares the pool with the oracle; the power may go meanwhile.
-    fn verify(&mut self) -> Result<(), Failure> {
+    pub(crate) fn verify(&mut self) -> Result<(), Failure> {
         let pool = self.pool.as_ref().ok_or_else(|| Failure::Breach("the pool is not open".into()))?;
-        self.oracle.check(pool).map_err(Failure::Breach)
+        self.oracle.check(pool).map_err(Failure::Breach)?;
+        let readers = self.readers.iter().map(|reader| &reader.kept);
+        self.oracle.check_readers(pool, readers).map_err(Failure::Breach)
+    }
+
+    /// Nothing of the process is left.
+    fn end_process(&mut self) {
+        self.sessions.clear();
+        self.readers.clear();
+        self.pool = None;
     }
 
     /// The pool reads its drive again.
@@ -228,8 +243,7 @@ impl History {
 
     /// The power comes back, and may go again before the pool is open.
     fn recover(&mut self) -> Result<(), String> {
-        self.sessions.clear();
-        self.pool = None;
+        self.end_process();
         let survival = self.host.crash(&mut self.random);
         self.note(format!("{survival:?}").as_bytes());
         let mut nested = if self.random.chance(50) { 1 + self.random.below(NESTED_MAX) } else { 0 };
@@ -265,25 +279,69 @@ impl History {
     fn check(&mut self) -> Result<(), String> {
         let pool = self.pool.as_ref().ok_or("the pool is not open")?;
         self.oracle.check(pool)?;
-        self.counts.backups = self.oracle.points.len() as u64;
-        let disk = self.host.disk.snapshot();
-        medium::Disk::remove(&disk, pool::layout::CATALOG).map_err(|error| error.to_string())?;
-        let world = self.host.world_apart(&disk, self.counts.points);
-        let rebuilt = Pool::open(world, &Host::key(), self.host.options());
-        let rebuilt = rebuilt.map_err(|error| format!("without a catalog: {}", ArchiveError::from(error)))?;
+        let (mut kept, mut rebuilt) = (self.open_copy(true)?, self.open_copy(false)?);
+        for pool in [&mut kept, &mut rebuilt] {
+            let audit = pool.audit().map_err(|error| ArchiveError::from(error).to_string())?;
+            if let Some(wrong) = audit.wrong.first() {
+                return Err(wrong.clone());
+            }
+        }
         let words = |error: PoolError| ArchiveError::from(error).to_string();
-        let (before, after) = (pool.shared().dump().map_err(words)?, rebuilt.shared().dump().map_err(words)?);
+        let (before, after) = (kept.shared().dump().map_err(words)?, rebuilt.shared().dump().map_err(words)?);
         differences(&before, &after)?;
         let damage = rebuilt.shared().damage();
         if !damage.is_empty()
-            || rebuilt.shared().registry(Clone::clone) != pool.shared().registry(Clone::clone)
+            || rebuilt.shared().registry(Clone::clone) != kept.shared().registry(Clone::clone)
         {
             return Err(format!("without its catalog the pool holds something else; damage: {damage:?}"));
+        }
+        if self.random.chance(20) {
+            self.empty(rebuilt)?;
         }
         match self.host.nonces.repeated() {
             Some(what) => Err(what),
             None => Ok(()),
         }
+    }
+}
+
+impl From<PoolError> for Failure {
+    fn from(error: PoolError) -> Self {
+        Self::Operating(error.into())
+    }
+}
+
+impl History {
+    /// The pool on a copy of the disk, with its catalog or without.
+    fn open_copy(&self, with_catalog: bool) -> Result<Pool, String> {
+        let disk = self.host.disk.snapshot();
+        if !with_catalog {
+            medium::Disk::remove(&disk, pool::layout::CATALOG).map_err(|error| error.to_string())?;
+        }
+        let world = self.host.world_apart(&disk, self.counts.points);
+        let pool = Pool::open(world, &Host::key(), self.host.options());
+        pool.map_err(|error| format!("of a copy, catalog {with_catalog}: {}", ArchiveError::from(error)))
+    }
+
+    /// Gives back all that can be, in a pool that nobody else uses: what is left is held by something, apart from the
+    /// segment that is being written.
+    fn empty(&self, mut pool: Pool) -> Result<(), String> {
+        let words = |error: PoolError| ArchiveError::from(error).to_string();
+        let effort = Effort::default();
+        while !matches!(pool.reclaim(Thrift(1), effort).map_err(words)?, Reclaimed::Nothing) {}
+        if let Some(wrong) = pool.audit().map_err(words)?.wrong.first() {
+            return Err(wrong.clone());
+        }
+        let dump = pool.shared().dump().map_err(words)?;
+        // A pool that was just opened writes to none of the segments that were there, unless something was copied.
+        let copied = dump.live.last().map(|(segment, _)| *segment);
+        let leaked = dump.chunks.iter().find(|(_, entry)| {
+            entry.references == 0 && entry.place.is_none_or(|place| Some(place.frame.segment) != copied)
+        });
+        if let Some((name, entry)) = leaked {
+            return Err(format!("chunk {name} is kept for nothing: {entry:?}"));
+        }
+        self.oracle.check_acknowledged(&pool)
     }
 }
 
@@ -301,5 +359,6 @@ fn differences(before: &Dump, after: &Dump) -> Result<(), String> {
     table("pages", &before.pages, &after.pages)?;
     table("further owners", &before.adopted, &after.adopted)?;
     table("records", &before.records, &after.records)?;
+    table("live bytes", &before.live, &after.live)?;
     table("marks", std::slice::from_ref(&before.mark), std::slice::from_ref(&after.mark))
 }

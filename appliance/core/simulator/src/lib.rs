@@ -7,6 +7,8 @@
 //! space; the power goes at any operation, also while the pool recovers, again and again. After every crash:
 //! * every acknowledged machine, source, setting and point is there, and every point restores exactly;
 //! * nothing else is there, but for what was asked for when the power went: that may be there, whole and exact;
+//! * whoever reads a point that is dropped meanwhile reads it to the end;
+//! * the references in the catalog are what a recount from the trees finds;
 //! * a deleted catalog is rebuilt to the same state;
 //! * no nonce has sealed two texts, over all crashes of the history;
 //! * the pool goes on: the next steps of the workload must succeed.
@@ -15,6 +17,7 @@
 //! survives that. Damage at rest is tested beside the pool.
 
 mod files;
+mod folding;
 mod generate;
 mod history;
 mod host;

@@ -17,11 +17,11 @@ fn main() -> ExitCode {
     };
     match go_through(run) {
         Ok((counts, trace)) => {
-            let Counts { points, nested, faults, backups } = counts;
+            let Counts { points, nested, faults, backups, dropped, freed } = counts;
             println!("seed {}, trace {trace}", run.seed);
             println!(
-                "{points} crash points, {nested} more inside recoveries, {faults} failing calls, {backups} backups: \
-                 no breach"
+                "{points} crash points, {nested} more inside recoveries, {faults} failing calls, {backups} backups, \
+                 {dropped} points dropped, {freed} bytes given back: no breach"
             );
             ExitCode::SUCCESS
         }
@@ -78,6 +78,8 @@ fn go_through(run: Run) -> Result<(Counts, String), Breach> {
         sum.nested += outcome.counts.nested;
         sum.faults += outcome.counts.faults;
         sum.backups += outcome.counts.backups;
+        sum.dropped += outcome.counts.dropped;
+        sum.freed += outcome.counts.freed;
     }
     Ok((sum, trace.finalize().to_hex()[..16].to_owned()))
 }

@@ -30,6 +30,7 @@ pub(crate) enum Intent {
     Setting(String, Option<Vec<u8>>),
     /// Of the point, what the pool adds by itself is left out.
     Point(Box<Kept>),
+    Drop(Vec<PointKey>),
 }
 
 /// Everything that was acknowledged.
@@ -61,6 +62,12 @@ impl Oracle {
         }
         let registry = pool.shared().registry(Registry::clone);
         self.settle(&registry);
+        self.check_acknowledged(pool)
+    }
+
+    /// Compares all that a pool holds with all that was acknowledged.
+    pub(crate) fn check_acknowledged(&self, pool: &Pool) -> Result<(), String> {
+        let registry = pool.shared().registry(Registry::clone);
         same("machines", &self.machines, &registry.machines)?;
         same("sources", &self.sources, &registry.sources)?;
         same("settings", &self.settings, &registry.settings)?;
@@ -90,8 +97,29 @@ impl Oracle {
                     self.points.insert(key, kept.with_what_the_pool_adds(found));
                 }
             }
+            Some(Intent::Drop(keys)) => {
+                // All of them, or none.
+                let is_there = |key: &PointKey| registry.points.contains_key(&(key.source, key.number));
+                if !keys.iter().any(is_there) {
+                    keys.iter().for_each(|key| drop(self.points.remove(key)));
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Compares points that are being read with what they held, also those that are no longer listed.
+    pub(crate) fn check_readers<'a>(
+        &self,
+        pool: &Pool,
+        readers: impl Iterator<Item = &'a Kept>,
+    ) -> Result<(), String> {
+        let archive = PoolArchive::new(Arc::clone(pool.shared()), Scope::All);
+        readers.into_iter().try_for_each(|kept| {
+            let key = kept.point.key();
+            let files = restore(&archive, key)?;
+            same("files of a point that is read", &*kept.files, &files)
+        })
     }
 
     /// Takes over a setting; without a value it goes.

@@ -46,9 +46,10 @@ fn breach(text: impl Into<String>) -> Failure {
     Failure::Breach(text.into())
 }
 
-/// What a session answers; none if it was refused because the pool has forgotten what it counts on.
+/// What a session answers; none if it was refused because the pool has forgotten what it counts on, or gave it back.
 fn answer<T>(result: Result<T, IngestError>, is_stale: bool) -> Result<Option<T>, Failure> {
     match result {
+        Err(IngestError::Fenced) => Ok(None),
         Err(IngestError::Reopened) if is_stale => Ok(None),
         Ok(_) if is_stale => Err(breach("a backup goes on although the pool was opened again")),
         other => other.map(Some).map_err(drive),
@@ -62,7 +63,7 @@ fn drive(error: impl Into<ArchiveError>) -> Failure {
 impl History {
     /// One step.
     pub(crate) fn step(&mut self) -> Result<(), Failure> {
-        match self.random.below(64) {
+        match self.random.below(84) {
             0..=1 => self.add_machine(),
             2..=3 => self.add_source(),
             4..=6 => self.change_setting(),
@@ -75,6 +76,12 @@ impl History {
             59..=60 => self.pool()?.flush_catalog().map_err(drive),
             61 => self.reopen(),
             62 => self.rebuild(),
+            63..=65 => self.count(),
+            66..=69 => self.drop_points(),
+            70..=77 => self.reclaim(),
+            78..=80 => self.read_on(),
+            81 => self.audit(),
+            82 if !self.is_faulty && !self.host.has_crashed() => self.verify(),
             _ => self.move_clock(),
         }
     }
@@ -240,6 +247,7 @@ impl History {
         }
         kept.point.exceptions = exceptions;
         self.oracle.points.insert(point.key(), kept);
+        self.counts.backups += 1;
         Ok(())
     }
 

@@ -17,6 +17,8 @@ impl Examination<'_> {
         for (number, length) in lengths {
             match self.frames.segment(number) {
                 Ok(segment) => self.segment(&segment, length)?,
+                // It went meanwhile; what was needed of it is in a segment behind.
+                Err(_) if self.shared.state().mark.length_of(number).is_none() => {}
                 Err(error) => self.note(&format!("segment {number}"), error)?,
             }
         }

@@ -11,3 +11,4 @@ mod faults;
 mod flips;
 mod full;
 mod life;
+mod reclaim;

@@ -1,0 +1,227 @@
+//! Counting what refers to chunks and pages, after the fact and in steps.
+//!
+//! The points of a source are a row. A chunk or page gets a reference for every point of the row that has it while the
+//! point before has it not, an extent of a tree counting for itself: so the count is that of the runs of points that
+//! hold it, over all sources. What a new point adds are its births ([`tree::Births`]) over the point before, and what
+//! a point takes with it that goes follows from its neighbours in the same way: the trees themselves are the lists of
+//! what died in an interval, and nothing is kept twice. Every step costs what differs between two points.
+//!
+//! Invariants: the catalog notes which points are counted, in the transaction that brings their references. A point
+//! that was dropped stays in the row until it is counted out, and its pages stay readable that long. Nothing is given
+//! back before everything is counted. References that fall below zero are damage of the catalog.
+
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+use model::SourceId;
+use model::archive::PointKey;
+use model::item::{Extent, Item};
+use tree::{Birth, Births, ItemTree, Items, Root};
+
+use crate::PoolError;
+use crate::archive::{tree_error, tree_root};
+use crate::pool::Pool;
+use crate::registry::{dropped_key, point_key};
+use crate::state::{Shared, State};
+
+/// What is being counted, and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Progress {
+    /// Whose row.
+    #[n(0)]
+    source: SourceId,
+    /// Which point comes into the row or leaves it.
+    #[n(1)]
+    point: u64,
+    /// It leaves.
+    #[n(2)]
+    is_leaving: bool,
+    /// The counted point before it.
+    #[n(3)]
+    before: Option<u64>,
+    /// The counted point behind it.
+    #[n(4)]
+    after: Option<u64>,
+    /// Walks that are done.
+    #[n(5)]
+    walks: u32,
+    /// Births of the next walk that are counted.
+    #[n(6)]
+    births: u64,
+}
+
+/// How far a count has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// More is to be counted.
+    More,
+    /// Everything is counted.
+    All,
+}
+
+/// Births of the second point over the first, each of which adds so many references.
+type Walk = (Option<u64>, Option<u64>, i64);
+
+/// A walk under way.
+pub(crate) struct Counting {
+    progress: Progress,
+    births: Births<Items, Arc<Shared>>,
+}
+
+impl Progress {
+    /// The walks that bring a point into the row, or out of it. What is added comes first, so nothing that stays is
+    /// at zero in between.
+    fn walks(&self) -> Vec<Walk> {
+        let point = Some(self.point);
+        match (self.is_leaving, self.before, self.after) {
+            (false, before, _) => vec![(before, point, 1)],
+            // What only the first point of a row has are the births over the second.
+            (true, None, Some(after)) => vec![(Some(after), point, -1)],
+            (true, before, None) => vec![(before, point, -1)],
+            (true, before, after) => vec![(before, after, 1), (before, point, -1), (point, after, -1)],
+        }
+    }
+}
+
+impl State {
+    /// Whether everything that can be read is counted: all points, and those that were dropped and are held.
+    pub(crate) fn is_counted(&self) -> bool {
+        let readable = self.registry.points.len() + self.registry.dropped.len();
+        self.progress.is_none() && readable == self.counted.len()
+    }
+
+    /// The next point to bring into its row, or out of it; none of those that `is_held` says.
+    fn next_to_count(&self, is_held: impl Fn(PointKey) -> bool) -> Option<Progress> {
+        let begin = |key: PointKey, is_leaving| {
+            let row = |numbers: std::ops::Range<u64>| {
+                let at = |number| PointKey { source: key.source, number };
+                self.counted.range(at(numbers.start)..at(numbers.end)).map(|point| point.number)
+            };
+            let (before, after) = (row(0..key.number).next_back(), row(key.number + 1..u64::MAX).next());
+            Progress { source: key.source, point: key.number, is_leaving, before, after, walks: 0, births: 0 }
+        };
+        let dropped = self.registry.dropped.values().map(|point| point.key());
+        let (held, free): (Vec<_>, Vec<_>) = dropped.partition(|key| is_held(*key));
+        if let Some(key) = free.first() {
+            return Some(begin(*key, true));
+        }
+        if self.is_counted() {
+            return None;
+        }
+        // Points come into a row in their order; those that were dropped and are read until they are not.
+        let points = self.registry.points.values().map(|point| point.key()).chain(held);
+        points.filter(|key| !self.counted.contains(key)).min().map(|key| begin(key, false))
+    }
+
+    /// The tree of a point of a row; the empty one without a point.
+    fn root_in_row(&self, source: SourceId, number: Option<u64>) -> Result<Root, PoolError> {
+        let Some(number) = number else { return Ok(Root::EMPTY) };
+        let point = self.registry.points.get(&(source, number));
+        let point = point.or_else(|| self.registry.dropped.get(&(source, number)));
+        tree_root(point.ok_or(PoolError::CatalogValue("its counted points"))?)
+    }
+
+    /// Notes that a point is in its row, or out of it.
+    fn finish_count(&mut self, progress: &Progress) {
+        let key = PointKey { source: progress.source, number: progress.point };
+        self.progress = None;
+        if progress.is_leaving {
+            self.registry.dropped.remove(&(key.source, key.number));
+            let keys = [point_key(key.source, key.number), dropped_key(key.source, key.number)];
+            self.recent.records.extend(keys.map(|key| (key, None)));
+        }
+        let was_counted =
+            if progress.is_leaving { self.counted.remove(&key) } else { self.counted.insert(key) };
+        if was_counted {
+            self.recent.counted.insert(key, !progress.is_leaving);
+        }
+    }
+}
+
+impl Pool {
+    /// Counts on, no more than so many births.
+    ///
+    /// # Errors
+    /// Also when a page of a point cannot be read: then nothing is given back, and the pool goes on.
+    pub fn count(&mut self, births_max: usize) -> Result<Counted, PoolError> {
+        if self.is_failed() {
+            return Err(PoolError::Failed);
+        }
+        let shared = Arc::clone(self.shared());
+        let mut left = births_max;
+        while left > 0 {
+            let Some(mut counting) = self.resume_count(&shared)? else { return Ok(Counted::All) };
+            if !count_births(&shared, &mut counting, &mut left)? {
+                self.counting = Some(counting);
+            }
+            if shared.state().recent.len() >= self.batch_limit() {
+                self.flush_catalog()?;
+            }
+        }
+        Ok(Counted::More)
+    }
+
+    /// The walk that is to go on, from where it is; none if nothing is left to count.
+    fn resume_count(&mut self, shared: &Arc<Shared>) -> Result<Option<Counting>, PoolError> {
+        if let Some(counting) = self.counting.take() {
+            return Ok(Some(counting));
+        }
+        loop {
+            let mut state = shared.state_mut();
+            let held = |key| shared.leases.is_held(key);
+            let Some(progress) = state.progress.or_else(|| state.next_to_count(held)) else {
+                return Ok(None);
+            };
+            let key = PointKey { source: progress.source, number: progress.point };
+            let is_new = progress.is_leaving && !state.counted.contains(&key);
+            let walk = progress.walks().into_iter().nth(progress.walks as usize).filter(|_| !is_new);
+            let Some((before, after, _)) = walk else {
+                // A point that was dropped before it was counted has nothing to take along.
+                state.finish_count(&progress);
+                continue;
+            };
+            state.progress = Some(progress);
+            let before = state.root_in_row(progress.source, before)?;
+            let after = state.root_in_row(progress.source, after)?;
+            drop(state);
+            let mut births = ItemTree::default().births(Arc::clone(shared), &before, &after);
+            // What was counted before the pool was opened again is passed over.
+            for _ in 0..progress.births {
+                births.next().transpose().map_err(tree_error)?;
+            }
+            return Ok(Some(Counting { progress, births }));
+        }
+    }
+}
+
+/// Counts births of a walk, `left` at most; whether the walk is at its end.
+fn count_births(shared: &Shared, counting: &mut Counting, left: &mut usize) -> Result<bool, PoolError> {
+    let Counting { progress, births } = counting;
+    let walks = progress.walks();
+    let (_, _, sign) = *walks.get(progress.walks as usize).ok_or(PoolError::CatalogValue("its count"))?;
+    let found: Vec<_> = births.take(*left).collect::<Result<_, _>>().map_err(tree_error)?;
+    let is_done = found.len() < *left;
+    *left -= found.len();
+    let mut state = shared.state_mut();
+    progress.births += found.len() as u64;
+    for birth in found {
+        let change = match birth {
+            Birth::Page(name) => state.recent.pages.entry(name).or_default(),
+            Birth::Item(_, Item::Extent(Extent::Chunk { name, .. })) => {
+                state.recent.chunks.entry(name).or_default()
+            }
+            Birth::Item(..) => continue,
+        };
+        change.references += sign;
+    }
+    state.progress = Some(*progress);
+    if is_done {
+        progress.walks += 1;
+        progress.births = 0;
+        state.progress = Some(*progress);
+        if progress.walks as usize == walks.len() {
+            state.finish_count(progress);
+        }
+    }
+    Ok(is_done)
+}

@@ -1,0 +1,201 @@
+//! Giving back the room of chunks that nothing holds any more.
+//!
+//! A data segment is never changed; it goes as a whole, after what is needed of it was written elsewhere. Which one, the
+//! figures in the catalog say; so the cost is that of the segments that go. In order:
+//!
+//! 1. Everything is counted, and the catalog says so on the drive.
+//! 2. Segments are *condemned*, in memory: chunks in them are no longer known to backups that begin from then on, so
+//!    whoever needs one sends it again and it is stored elsewhere. That goes for chunks that something holds as well:
+//!    it may be dropped before the backup makes its point.
+//! 3. Backups that began before that end, or are fenced off: they may count on such chunks.
+//! 4. Everything is counted again. What is held is copied; its index and the record that removes the segments are one
+//!    commit.
+//! 5. The catalog is brought up to that commit. Only then are the files removed.
+//!
+//! A crash forgets 2 and every backup; after 4 the segments are no part of the pool, and an opening removes the files.
+//! Nothing is removed that cannot be read as it should be: such a segment stays, and what is wrong is said.
+
+mod moving;
+
+use std::sync::Arc;
+
+use model::SegmentNumber;
+
+use crate::PoolError;
+use crate::catalog::{Kind, Use};
+use crate::counting::Counted;
+use crate::header::ignore_missing;
+use crate::layout::{SEGMENTS, segment_path};
+use crate::pool::Pool;
+use crate::record::Record;
+use moving::Moved;
+
+/// Most segments that are condemned at once.
+const CONDEMNED_MAX: usize = 64;
+
+/// What a step of reclaiming came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reclaimed {
+    /// Files were removed, of so many bytes, and so many were written instead.
+    Bytes {
+        /// Bytes of the files.
+        freed: u64,
+        /// Bytes of chunks that were copied.
+        copied: u64,
+    },
+    /// More is to be counted first.
+    Counting,
+    /// Backups that began earlier are under way.
+    Waiting,
+    /// There is nothing that is worth it.
+    Nothing,
+}
+
+/// How much of a segment must be of no use for it to go, in thousandths of what it holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Thrift(pub u64);
+
+impl Thrift {
+    /// Half of it: every byte that is copied frees another one.
+    pub const DEFAULT: Self = Self(500);
+
+    fn wants(self, used: &Use) -> bool {
+        let dead = used.stored.saturating_sub(used.live);
+        dead > 0 && u128::from(dead) * 1000 >= u128::from(used.stored) * u128::from(self.0)
+    }
+}
+
+/// How much is done in one step, which others wait for.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Births that are counted.
+    pub births: usize,
+    /// Bytes of segments that are read, and of chunks that are copied; one segment goes in any case.
+    pub bytes: u64,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { births: 50_000, bytes: 256 << 20 }
+    }
+}
+
+impl Pool {
+    /// One step: counts, waits, or gives back the room of some segments. Call it again until there is nothing.
+    ///
+    /// # Errors
+    /// Those of [`Self::count`], and of a drive that fails.
+    pub fn reclaim(&mut self, thrift: Thrift, effort: Effort) -> Result<Reclaimed, PoolError> {
+        if self.count(effort.births)? == Counted::More {
+            return Ok(Reclaimed::Counting);
+        }
+        let shared = Arc::clone(self.shared());
+        if shared.state().condemned.is_empty() {
+            self.condemn(thrift)?;
+        }
+        let ready: Vec<SegmentNumber> = {
+            let state = shared.state();
+            let ended = state.condemned.iter().filter(|(_, next)| !shared.sessions.any_before(**next));
+            ended.map(|(segment, _)| *segment).collect()
+        };
+        if ready.is_empty() {
+            let is_waiting = !shared.state().condemned.is_empty();
+            return Ok(if is_waiting { Reclaimed::Waiting } else { Reclaimed::Nothing });
+        }
+        // What is counted is on the drive before anything goes by it.
+        self.commit(Vec::new())?;
+        self.flush_catalog()?;
+        self.remove_segments(&ready, effort)
+    }
+
+    /// Fences off the backups that reclaiming waits for: they begin again. How many there were.
+    pub fn fence_sessions(&mut self) -> usize {
+        let shared = self.shared();
+        let last = shared.state().condemned.values().max().copied();
+        last.map_or(0, |next| shared.sessions.fence_before(next))
+    }
+
+    /// Condemns the segments that are worth it, the oldest first.
+    fn condemn(&mut self, thrift: Thrift) -> Result<(), PoolError> {
+        // The figures are those of the catalog.
+        self.commit(Vec::new())?;
+        self.flush_catalog()?;
+        let open = self.open_segments();
+        let shared = self.shared();
+        let mut state = shared.state_mut();
+        let next = shared.sessions.next();
+        let worth = |(segment, used): &(SegmentNumber, Use)| {
+            used.kind == Kind::Chunks
+                && thrift.wants(used)
+                && !open.contains(segment)
+                && !state.stuck.contains(segment)
+                && state.mark.length_of(*segment).is_some()
+        };
+        let condemned: Vec<_> = state.catalog()?.segments()?.into_iter().filter(worth).collect();
+        state.condemned = condemned.iter().take(CONDEMNED_MAX).map(|(segment, _)| (*segment, next)).collect();
+        Ok(())
+    }
+
+    /// Copies what is needed of segments, takes them out of the pool, and removes their files.
+    fn remove_segments(&mut self, ready: &[SegmentNumber], effort: Effort) -> Result<Reclaimed, PoolError> {
+        let uses: Vec<(SegmentNumber, Use)> = self.shared().state().catalog()?.segments()?;
+        let (mut moved, mut removed, mut freed) = (Moved::default(), Vec::new(), 0);
+        for segment in ready {
+            let live = uses.iter().find(|(number, _)| number == segment).map_or(0, |(_, used)| used.live);
+            let length = self.shared().state().mark.length_of(*segment).unwrap_or(0);
+            match self.move_chunks(*segment, live, &mut moved) {
+                Ok(()) => {
+                    removed.push(*segment);
+                    freed += length;
+                }
+                Err(error) if error.is_damage() => {
+                    let mut state = self.shared().state_mut();
+                    state.stuck.insert(*segment);
+                    state.condemned.remove(segment);
+                    state.damage.push(format!("segment {segment} is kept as it is: {}", error.in_words()));
+                }
+                Err(error) => return Err(error),
+            }
+            if freed + moved.copied >= effort.bytes {
+                break;
+            }
+        }
+        self.store_moved(&mut moved)?;
+        if removed.is_empty() {
+            return Ok(Reclaimed::Bytes { freed: 0, copied: moved.copied });
+        }
+        self.commit(vec![Record::Removed { segments: removed.clone() }])?;
+        self.forget_removed(&moved, &removed);
+        self.flush_catalog()?;
+        self.remove_files(&removed)?;
+        Ok(Reclaimed::Bytes { freed, copied: moved.copied })
+    }
+
+    /// Takes out of the tables what was only in segments that are gone.
+    fn forget_removed(&self, moved: &Moved, removed: &[SegmentNumber]) {
+        let mut state = self.shared().state_mut();
+        for (name, length) in &moved.gone {
+            state.recent.forget_chunk(name);
+            state.mark.chunk_bytes -= u64::from(*length);
+        }
+        for segment in removed {
+            state.condemned.remove(segment);
+            // Of a segment with damage it is not known which chunks it had.
+            if !moved.unsure.contains(segment) {
+                state.unswept.remove(segment);
+            }
+        }
+    }
+
+    /// Removes files of segments that are no part of the pool.
+    fn remove_files(&mut self, removed: &[SegmentNumber]) -> Result<(), PoolError> {
+        self.guard(|pool| {
+            let shared = pool.shared();
+            for segment in removed {
+                shared.frames.forget(*segment);
+                ignore_missing(shared.world.disk.remove(&segment_path(*segment)))?;
+            }
+            Ok(shared.world.disk.sync_directory(SEGMENTS)?)
+        })
+    }
+}

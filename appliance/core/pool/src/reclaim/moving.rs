@@ -1,0 +1,153 @@
+//! Copying what is needed out of a segment that goes.
+//!
+//! Every chunk is named anew on its way. A chunk is needed if something holds it and it is read from this very copy;
+//! what nothing holds goes with the segment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chunk::{Entry, FrameKind, Level, NamingKey, VerifiedBuilder};
+use model::{DomainId, MachineId, Name, SegmentNumber};
+
+use crate::PoolError;
+use crate::catalog::Place;
+use crate::layout::{SEGMENT_HEADER_LENGTH, SegmentKind};
+use crate::pool::Pool;
+use crate::reader::OpenedFrame;
+use crate::scan::Scan;
+use crate::segment::FramePlace;
+
+/// What was copied out of segments.
+#[derive(Default)]
+pub(super) struct Moved {
+    /// Chunks that are not written yet, by their owner.
+    builders: BTreeMap<MachineId, VerifiedBuilder>,
+    /// Chunks that go, with their lengths.
+    pub(super) gone: Vec<(Name, u32)>,
+    /// Segments of which not everything could be read.
+    pub(super) unsure: BTreeSet<SegmentNumber>,
+    /// Bytes that were copied.
+    pub(super) copied: u64,
+}
+
+impl Pool {
+    /// Copies what is needed of a segment, which is `live` bytes.
+    ///
+    /// # Errors
+    /// Also if not all of it is found: then the segment has to stay.
+    pub(super) fn move_chunks(
+        &mut self,
+        number: SegmentNumber,
+        live: u64,
+        moved: &mut Moved,
+    ) -> Result<(), PoolError> {
+        let shared = Arc::clone(self.shared());
+        let segment = shared.frames.segment(number)?;
+        if segment.header.kind != SegmentKind::Data {
+            return Err(PoolError::SegmentHeader { segment: number, what: "it is not one of data" });
+        }
+        let end = shared.state().mark.length_of(number).unwrap_or(0);
+        let mut scan = Scan::new(&*segment.file, SEGMENT_HEADER_LENGTH as u64, end);
+        let (mut expected, mut found, mut problem) = (SEGMENT_HEADER_LENGTH as u64, 0, None);
+        let mut gone = Vec::new();
+        while let Some((offset, header)) = scan.next()? {
+            if offset > expected {
+                moved.unsure.insert(number);
+            }
+            expected = offset + header.padded_length() as u64;
+            if header.kind() != FrameKind::Data {
+                continue;
+            }
+            let place = FramePlace { segment: number, offset, sealed_length: header.sealed_length() };
+            match shared.frames.read(place) {
+                Ok(frame) => found += self.move_frame(place, &frame, moved, &mut gone)?,
+                Err(error) if error.is_damage() => {
+                    moved.unsure.insert(number);
+                    problem.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if expected < end {
+            moved.unsure.insert(number);
+        }
+        if found != live {
+            let lost =
+                PoolError::SegmentHeader { segment: number, what: "not all that is needed is found in it" };
+            return Err(problem.unwrap_or(lost));
+        }
+        moved.gone.append(&mut gone);
+        Ok(())
+    }
+
+    /// Copies what is needed of a frame, and notes what goes; how many bytes are needed.
+    fn move_frame(
+        &mut self,
+        frame: FramePlace,
+        opened: &OpenedFrame,
+        moved: &mut Moved,
+        gone: &mut Vec<(Name, u32)>,
+    ) -> Result<u64, PoolError> {
+        let shared = Arc::clone(self.shared());
+        let mut needed = 0;
+        for (entry, range) in opened.table.iter().flat_map(chunk::Table::ranges) {
+            let (place, references) = {
+                let state = shared.state();
+                (state.chunk(&entry.name)?, state.references(&entry.name)?)
+            };
+            let is_this = |place: &Place| place.frame == frame && place.start as usize == range.start;
+            let Some(place) = place.filter(is_this) else { continue };
+            if references == 0 {
+                gone.push((entry.name, entry.length));
+                continue;
+            }
+            let bytes = opened.plaintext.get(range).unwrap_or_default();
+            let key = self.naming_of(entry, place.owner, bytes, frame)?;
+            needed += u64::from(entry.length);
+            moved.copied += u64::from(entry.length);
+            let builder = moved.builders.entry(place.owner).or_default();
+            builder.push(&key, bytes)?;
+            if builder.is_full() {
+                self.store_bundle(place.owner, builder)?;
+            }
+        }
+        Ok(needed)
+    }
+
+    /// The key that names a chunk: that of its owner's domain, or of any if nobody knows who sent it.
+    fn naming_of(
+        &self,
+        entry: &Entry,
+        owner: MachineId,
+        bytes: &[u8],
+        frame: FramePlace,
+    ) -> Result<NamingKey, PoolError> {
+        let shared = self.shared();
+        let domains: BTreeSet<DomainId> = shared.registry(|registry| {
+            let of_owner = registry.machines.get(&owner).map(|machine| machine.domain);
+            let all = registry.machines.values().map(|machine| machine.domain);
+            of_owner.map_or_else(|| all.collect(), |domain| BTreeSet::from([domain]))
+        });
+        let keys = domains.into_iter().map(|domain| shared.keys.naming(domain));
+        let wrong =
+            PoolError::Name { what: "chunk", name: entry.name, segment: frame.segment, offset: frame.offset };
+        keys.into_iter().find(|key| key.name(bytes) == entry.name).ok_or(wrong)
+    }
+
+    /// Writes what is left.
+    pub(super) fn store_moved(&mut self, moved: &mut Moved) -> Result<(), PoolError> {
+        for (owner, mut builder) in std::mem::take(&mut moved.builders) {
+            if !builder.is_empty() {
+                self.store_bundle(owner, &mut builder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store_bundle(&mut self, owner: MachineId, builder: &mut VerifiedBuilder) -> Result<(), PoolError> {
+        self.guard(|pool| {
+            let bundle = pool.finish_bundle(builder, Level::default())?;
+            pool.append_chunks(owner, &bundle)
+        })
+    }
+}

@@ -1,0 +1,295 @@
+//! Points that are dropped, what refers to chunks, and room that is given back.
+
+use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
+use model::ErrorKind;
+use model::archive::{Archive, PointKey};
+use pool::{Counted, Effort, Options, Pool, Reclaimed, Thrift};
+
+use crate::drive::{CHUNKS, DATA, IN_PAYLOAD, META, frames_of, rot, segments};
+use crate::world::{
+    FILES, Home, archive, bundle, chunks, files, filled, label, lazy, open, open_without_catalog, options,
+    points, read_points,
+};
+
+/// Gives back whatever is of no use; the bytes of files that went.
+pub(crate) fn reclaim(pool: &mut Pool) -> u64 {
+    let mut all = 0;
+    loop {
+        match pool.reclaim(Thrift(1), Effort { births: 7, bytes: 1 }).unwrap() {
+            Reclaimed::Bytes { freed, .. } => all += freed,
+            Reclaimed::Counting => {}
+            Reclaimed::Waiting | Reclaimed::Nothing => return all,
+        }
+    }
+}
+
+/// The catalog agrees with the trees.
+pub(crate) fn audit(pool: &mut Pool) {
+    let audit = pool.audit().unwrap();
+    assert_eq!((audit.wrong, audit.points), (Vec::new(), points(pool).len() as u64));
+}
+
+fn count(pool: &mut Pool) {
+    while pool.count(1000).unwrap() == Counted::More {}
+}
+
+fn drop_points(pool: &mut Pool, home: &Home, numbers: impl IntoIterator<Item = u64>) {
+    count(pool);
+    let key = |number| PointKey { source: home.source.id, number };
+    pool.drop_points(&numbers.into_iter().map(key).collect::<Vec<_>>()).unwrap();
+}
+
+fn data_bytes(disk: &SimDisk) -> u64 {
+    [DATA, META].iter().flat_map(|kind| segments(disk, *kind)).map(|(_, bytes)| bytes.len() as u64).sum()
+}
+
+/// Which chunks of a number the machine is said to have.
+fn known(pool: &Pool, home: &Home, number: u64) -> Vec<bool> {
+    pool.shared().known(home.machine.id, &home.names(pool, number)).unwrap()
+}
+
+#[test]
+fn what_only_dropped_points_held_is_given_back() {
+    for dropped in [vec![1, 2, 3, 4, 5, 6, 7], vec![2, 4, 6, 8], vec![9, 1, 5], vec![3]] {
+        let disk = SimDisk::new(1);
+        let (mut pool, home) = filled(&disk, options(), 10);
+        audit(&mut pool);
+        drop_points(&mut pool, &home, dropped.clone());
+        let left: Vec<u64> = (1..=10).filter(|number| !dropped.contains(number)).collect();
+        assert_eq!(read_points(&pool), left);
+        let before = data_bytes(&disk);
+        let freed = reclaim(&mut pool);
+        assert!(freed > 3000 * dropped.len() as u64 && data_bytes(&disk) < before, "{freed} {before}");
+        assert_eq!(read_points(&pool), left);
+        audit(&mut pool);
+        for number in 1..=10 {
+            let expected = if left.contains(&number) { [true; FILES] } else { [true, false, false, false] };
+            assert_eq!(known(&pool, &home, number), expected, "chunks of {number}");
+        }
+        assert_eq!(pool.shared().verify(None).unwrap().damage, Vec::<String>::new());
+
+        let dump = pool.shared().dump().unwrap();
+        drop(pool);
+        let mut pool = open(&disk, 2, options()).unwrap();
+        audit(&mut pool);
+        assert_eq!(pool.shared().dump().unwrap(), dump);
+        drop(pool);
+        let mut pool = open_without_catalog(&disk, 3, options());
+        assert_eq!(pool.shared().damage(), Vec::<String>::new());
+        assert_eq!(read_points(&pool), left);
+        audit(&mut pool);
+        assert_eq!(pool.shared().dump().unwrap(), dump, "from the segments alone");
+        home.add_point(&mut pool, 11).unwrap();
+        assert_eq!(reclaim(&mut pool), 0);
+        audit(&mut pool);
+    }
+}
+
+#[test]
+fn a_drop_writes_as_much_whatever_is_stored() {
+    let cost = |points: u64| {
+        let disk = SimDisk::new(1);
+        let (mut pool, home) = filled(&disk, lazy(), points);
+        count(&mut pool);
+        let before = data_bytes(&disk);
+        drop_points(&mut pool, &home, [2]);
+        data_bytes(&disk) - before
+    };
+    let few = cost(5);
+    assert!(few > 0 && few == cost(50), "{few}");
+}
+
+#[test]
+fn the_newest_point_and_those_that_are_not_counted_stay() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, options(), 3);
+    let key = |number| PointKey { source: home.source.id, number };
+    let kind = |pool: &mut Pool, numbers: &[u64]| {
+        let keys: Vec<_> = numbers.iter().map(|number| key(*number)).collect();
+        pool.drop_points(&keys).map_err(|error| error.kind())
+    };
+    assert_eq!(kind(&mut pool, &[1]), Err(ErrorKind::Busy));
+    count(&mut pool);
+    assert_eq!(kind(&mut pool, &[1, 3]), Err(ErrorKind::Refused));
+    assert_eq!(kind(&mut pool, &[1, 4]), Err(ErrorKind::Missing));
+    assert_eq!(read_points(&pool), [1, 2, 3], "all of them or none");
+    assert_eq!(kind(&mut pool, &[1, 2]), Ok(()));
+    assert_eq!(read_points(&pool), [3]);
+    assert_eq!(kind(&mut pool, &[1]), Err(ErrorKind::Missing));
+}
+
+#[test]
+fn a_point_that_is_read_stays_until_it_is_not() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, options(), 4);
+    let key = PointKey { source: home.source.id, number: 2 };
+    let lease = pool.shared().lease(key).unwrap();
+    drop_points(&mut pool, &home, [1, 2]);
+    assert!(reclaim(&mut pool) > 0, "the other one goes");
+    assert_eq!(read_points(&pool), [3, 4]);
+    let names = home.names(&pool, 2);
+    let read = archive(&pool).chunks(key, &names).unwrap();
+    let read: Vec<_> = read.into_iter().map(|bytes| bytes.unwrap().to_vec()).collect();
+    assert_eq!(read, chunks(2));
+    assert_eq!(archive(&pool).items(key, &[], &[0xff; 9], 100).unwrap().len(), 1 + 3 * FILES);
+    drop(lease);
+    assert_eq!(pool.shared().lease(key).unwrap_err().kind(), ErrorKind::Missing);
+    home.add_points(&mut pool, 5..9);
+    assert!(reclaim(&mut pool) > 0);
+    assert!(archive(&pool).chunks(key, &names).is_err());
+    audit(&mut pool);
+}
+
+#[test]
+fn what_a_backup_under_way_counts_on_is_not_given_back() {
+    for (fenced, again) in [(false, false), (true, false), (false, true)] {
+        let disk = SimDisk::new(1);
+        let (mut pool, home) = filled(&disk, options(), 6);
+        let session = pool.shared().begin_session();
+        assert_eq!(known(&pool, &home, 2), [true; FILES]);
+        drop_points(&mut pool, &home, [1, 2, 3]);
+        assert_eq!(reclaim(&mut pool), 0);
+        assert_eq!(pool.reclaim(Thrift(1), Effort::default()).unwrap(), Reclaimed::Waiting);
+        // Whoever asks from here on sends them again.
+        assert_eq!(known(&pool, &home, 2)[1..], [false, false, false]);
+        let lengths = pool.shared().known_lengths(home.machine.id, &home.names(&pool, 2), &session).unwrap();
+        assert!(lengths.iter().all(Option::is_some), "who asked before need not");
+        if again {
+            pool.put_bundle(home.machine.id, bundle(&home.naming(&pool), chunks(2)).1).unwrap();
+            assert_eq!(known(&pool, &home, 2), [true; FILES]);
+        }
+        if fenced {
+            assert_eq!((pool.fence_sessions(), session.is_fenced()), (1, true));
+        } else {
+            let items = files(&home.names(&pool, 2), &chunks(2));
+            home.commit(&mut pool, 2, items).unwrap();
+            assert!(!session.is_fenced());
+        }
+        drop(session);
+        assert!(reclaim(&mut pool) > 0);
+        let expected: &[u64] = if fenced { &[4, 5, 6] } else { &[4, 5, 6, 2] };
+        assert_eq!(read_points(&pool), expected);
+        audit(&mut pool);
+        drop(pool);
+        let mut pool = open_without_catalog(&disk, 2, options());
+        assert_eq!(read_points(&pool), expected);
+        audit(&mut pool);
+    }
+}
+
+/// A chunk in a segment that is to go is held, a backup that began too late asks for it, and then its last point is
+/// dropped: the models of this protocol lost it.
+#[test]
+fn a_held_chunk_of_a_condemned_segment_is_not_promised_to_later_backups() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, Options { limits: lazy().limits, ..options() }, 6);
+    let first = pool.shared().begin_session();
+    drop_points(&mut pool, &home, [1]);
+    reclaim(&mut pool);
+    let second = pool.shared().begin_session();
+    let names = home.names(&pool, 2);
+    let lengths = pool.shared().known_lengths(home.machine.id, &names, &second).unwrap();
+    let is_known = lengths.iter().all(Option::is_some);
+    drop_points(&mut pool, &home, [2]);
+    drop(first);
+    reclaim(&mut pool);
+    if !is_known {
+        pool.put_bundle(home.machine.id, bundle(&home.naming(&pool), chunks(2)).1).unwrap();
+    }
+    home.commit(&mut pool, 2, files(&names, &chunks(2))).unwrap();
+    drop(second);
+    reclaim(&mut pool);
+    assert_eq!(read_points(&pool), [3, 4, 5, 6, 2]);
+    audit(&mut pool);
+}
+
+#[test]
+fn chunks_of_several_machines_stay_for_whoever_holds_them() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, options(), 3);
+    let machine = pool.add_machine(&label("web2"), false).unwrap();
+    let source = pool.add_source(machine.id, &label("home")).unwrap();
+    let second = Home { machine, source };
+    second.add_points(&mut pool, [1, 9]);
+    drop_points(&mut pool, &home, [1, 2]);
+    assert!(reclaim(&mut pool) > 0);
+    assert_eq!(read_points(&pool), [3, 1, 9]);
+    drop_points(&mut pool, &second, [1]);
+    // What was copied lies in the segment that is being written, until that is full.
+    home.add_points(&mut pool, 10..14);
+    assert!(reclaim(&mut pool) > 0);
+    assert_eq!(read_points(&pool), [3, 10, 11, 12, 13, 9]);
+    audit(&mut pool);
+    let dump = pool.shared().dump().unwrap();
+    drop(pool);
+    let mut pool = open_without_catalog(&disk, 2, options());
+    audit(&mut pool);
+    assert_eq!(pool.shared().dump().unwrap(), dump);
+    assert_eq!(known(&pool, &second, 1), [true, false, false, false]);
+}
+
+/// Drops, reclaims and adds; the points that may be there afterwards.
+fn churn(pool: &mut Pool, home: &Home) -> Result<(), pool::PoolError> {
+    while pool.count(5)? == Counted::More {}
+    let key = |number| PointKey { source: home.source.id, number };
+    pool.drop_points(&[key(1), key(3)])?;
+    let effort = Effort { births: 9, bytes: 1 };
+    while matches!(pool.reclaim(Thrift(1), effort)?, Reclaimed::Bytes { .. } | Reclaimed::Counting) {}
+    home.add_point(pool, 1)?;
+    while pool.count(5)? == Counted::More {}
+    pool.drop_points(&[key(2)])?;
+    while matches!(pool.reclaim(Thrift(1), effort)?, Reclaimed::Bytes { .. } | Reclaimed::Counting) {}
+    Ok(())
+}
+
+#[test]
+fn a_crash_at_any_moment_of_it_loses_nothing() {
+    let rows: [&[u64]; 4] = [&[1, 2, 3, 4], &[2, 4], &[2, 4, 1], &[4, 1]];
+    let mut seen = [0; 4];
+    for survival in Survival::ALL {
+        for at in 1.. {
+            let disk = SimDisk::new(at);
+            let (mut pool, home) = filled(&disk, options(), 4);
+            disk.fail(FaultPlan::lasting(Fault::Crash, disk.operations() + at));
+            let finished = churn(&mut pool, &home).is_ok();
+            drop(pool);
+            let disk = disk.crash_with(survival, &mut Random::new(at));
+            let mut pool = open(&disk, 2, options()).unwrap();
+            let context = format!("{survival:?} at operation {at}");
+            assert_eq!(pool.shared().damage(), Vec::<String>::new(), "{context}");
+            let row = read_points(&pool);
+            let which = rows.iter().position(|expected| *expected == row);
+            seen[which.unwrap_or_else(|| panic!("{row:?} {context}"))] += 1;
+            audit(&mut pool);
+            reclaim(&mut pool);
+            audit(&mut pool);
+            assert_eq!(read_points(&pool), row, "{context}");
+            let dump = pool.shared().dump().unwrap();
+            drop(pool);
+            let mut pool = open_without_catalog(&disk, 3, options());
+            assert_eq!((pool.shared().damage(), read_points(&pool)), (Vec::new(), row), "{context}");
+            audit(&mut pool);
+            assert_eq!(pool.shared().dump().unwrap(), dump, "{context}");
+            if finished {
+                break;
+            }
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_whole_stays() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, Options { limits: lazy().limits, ..options() }, 8);
+    drop_points(&mut pool, &home, [1, 2, 3, 4, 5, 6]);
+    pool.flush_catalog().unwrap();
+    // Point 7 and 8 share the first chunk, which is in the first segment.
+    let (first, bytes) = segments(&disk, DATA).remove(0);
+    rot(&disk, &first, frames_of(&bytes, CHUNKS)[0], IN_PAYLOAD);
+    drop(pool);
+    let mut pool = open(&disk, 2, options()).unwrap();
+    reclaim(&mut pool);
+    assert!(segments(&disk, DATA).iter().any(|(path, _)| *path == first), "it holds what is needed");
+    assert!(pool.shared().damage().iter().any(|line| line.contains("is kept as it is")));
+}
