@@ -15,7 +15,6 @@
 //!
 //! It tolerates any archive: damaged, lying about links and sizes, or far away. Whoever calls may do so from many threads.
 
-mod cache;
 mod directory;
 mod error;
 mod file;

@@ -10,11 +10,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use model::Name;
 use model::archive::{Archive, ArchiveError, PointKey, SharedBytes};
-use model::{ErrorKind, item};
-
-use crate::cache::Cache;
+use model::item::CHUNK_LENGTH_MAX;
+use model::{ErrorKind, LruCache, Name};
 
 /// Fetches that may wait for a thread; more are not needed, the reader will ask itself.
 const WAITING_MAX: usize = 8;
@@ -36,7 +34,7 @@ pub(crate) struct Job {
 }
 
 struct State {
-    chunks: Cache<Name, SharedBytes>,
+    chunks: LruCache<Name, SharedBytes>,
     /// Being fetched by somebody.
     loading: HashSet<Name>,
 }
@@ -58,9 +56,10 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    /// With so many threads that fetch ahead, and a cache of so many bytes.
+    /// With so many threads that fetch ahead, and a cache of so many bytes, or one chunk if that is more.
     pub(crate) fn start(archive: Arc<dyn Archive>, threads: usize, cache_bytes: usize) -> io::Result<Self> {
-        let state = State { chunks: Cache::new(cache_bytes), loading: HashSet::new() };
+        let chunks = LruCache::new(cache_bytes.max(CHUNK_LENGTH_MAX as usize));
+        let state = State { chunks, loading: HashSet::new() };
         let shared = Arc::new(Shared { archive, state: Mutex::new(state), loaded: Condvar::new() });
         let (jobs, waiting) = sync_channel(WAITING_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
@@ -131,7 +130,7 @@ impl Shared {
         let mut wanted: Vec<Name> = Vec::new();
         for (slot, name) in found.iter_mut().zip(names).filter(|(slot, _)| slot.is_none()) {
             match state.chunks.get(name) {
-                Some(bytes) => *slot = Some(Ok(bytes)),
+                Some(bytes) => *slot = Some(Ok(bytes.clone())),
                 None if wanted.contains(name) => {}
                 None => wanted.push(*name),
             }
@@ -177,7 +176,7 @@ impl Shared {
     fn ask(&self, point: PointKey, names: &[Name]) -> Vec<Fetched> {
         let corrupt = |message: &str| ArchiveError { kind: ErrorKind::Corrupt, message: message.into() };
         let checked = |fetched: Fetched| match fetched {
-            Ok(bytes) if bytes.len() > item::CHUNK_LENGTH_MAX as usize => {
+            Ok(bytes) if bytes.len() > CHUNK_LENGTH_MAX as usize => {
                 Err(corrupt("a chunk is longer than chunks can be"))
             }
             other => other,

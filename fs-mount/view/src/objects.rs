@@ -5,13 +5,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::ObjectId;
 use model::archive::{Archive, PointKey};
 use model::browse::each_item;
 use model::item::{FileKind, Inode, Item, ItemKey, ItemPart, ItemRange};
+use model::{LruCache, ObjectId};
 
 use crate::ViewError;
-use crate::cache::Cache;
 
 /// Items asked for at once.
 const NEIGHBOURS: usize = 64;
@@ -28,11 +27,11 @@ pub(crate) struct Object {
 }
 
 /// Objects that were read lately.
-pub(crate) struct Objects(Mutex<Cache<(PointKey, ObjectId), Arc<Object>>>);
+pub(crate) struct Objects(Mutex<LruCache<(PointKey, ObjectId), Arc<Object>>>);
 
 impl Objects {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Cache::new(OBJECTS_MAX)))
+        Self(Mutex::new(LruCache::new(OBJECTS_MAX)))
     }
 
     /// An object.
@@ -42,7 +41,7 @@ impl Objects {
         point: PointKey,
         object: ObjectId,
     ) -> Result<Arc<Object>, ViewError> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(point, object));
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(point, object)).cloned();
         if let Some(known) = known {
             return Ok(known);
         }

@@ -41,7 +41,7 @@ impl Overlay {
     /// A tree without changes. Applying some takes no more than about `flush_bytes` besides them, and keeping pages of
     /// the tree an eighth of it.
     pub(crate) fn new(base: Root, flush_bytes: usize) -> Self {
-        let (changes, gone, pages) = (BTreeMap::new(), KeyRanges::default(), PageCache::default());
+        let (changes, gone, pages) = (BTreeMap::new(), KeyRanges::default(), PageCache::new(0));
         let tree = ItemTree::default();
         let mut overlay = Self { tree, base, changes, gone, bytes: 0, deletions_max: 1, pages };
         overlay.set_flush_bytes(flush_bytes);

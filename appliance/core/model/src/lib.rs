@@ -4,6 +4,7 @@
 
 pub mod archive;
 pub mod browse;
+pub mod cache;
 pub mod codec;
 pub mod error;
 pub mod id;
@@ -14,6 +15,7 @@ pub mod place;
 pub mod record;
 pub mod time;
 
+pub use cache::LruCache;
 pub use error::ErrorKind;
 pub use id::{CommitNumber, DomainId, MachineId, Name, ObjectId, SegmentNumber, SequenceNumber, SourceId};
 pub use path::{EntryName, Escaped};

@@ -6,12 +6,12 @@
 //! A fresh reader takes everything from the drive, and tells a place that cannot be read from a drive that does not
 //! answer: the one is damage, the other may pass.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chunk::{Decompressor, FRAME_HEADER_LENGTH, FrameKind, Opener, SealedFrame, Table, padded_length};
 use medium::{Access, Disk, File};
-use model::{ErrorKind, SegmentNumber};
+use model::{ErrorKind, LruCache, SegmentNumber};
 
 use crate::PoolError;
 use crate::bad::BadPlaces;
@@ -193,43 +193,6 @@ fn answers(file: &dyn File) -> bool {
 /// A segment, and the offset of a frame in it.
 type FrameKey = (SegmentNumber, u64);
 
-/// Frames by place, the least recently used one dropped first.
-#[derive(Default)]
-struct FrameCache {
-    frames: HashMap<FrameKey, (u64, Arc<Vec<u8>>)>,
-    order: BTreeMap<u64, FrameKey>,
-    bytes: usize,
-    tick: u64,
-}
-
-impl FrameCache {
-    fn get(&mut self, key: FrameKey) -> Option<Arc<Vec<u8>>> {
-        let (used, plaintext) = self.frames.get_mut(&key)?;
-        self.tick += 1;
-        self.order.remove(used);
-        *used = self.tick;
-        self.order.insert(self.tick, key);
-        Some(Arc::clone(plaintext))
-    }
-
-    fn put(&mut self, key: FrameKey, plaintext: &Arc<Vec<u8>>, bytes_max: usize) {
-        if self.frames.contains_key(&key) {
-            return;
-        }
-        self.tick += 1;
-        self.bytes += plaintext.len();
-        self.frames.insert(key, (self.tick, Arc::clone(plaintext)));
-        self.order.insert(self.tick, key);
-        while self.bytes > bytes_max
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            if let Some((_, dropped)) = self.frames.remove(&oldest) {
-                self.bytes -= dropped.len();
-            }
-        }
-    }
-}
-
 /// Reads frames of any segment of a pool.
 pub(crate) struct FrameReader {
     disk: Arc<dyn Disk>,
@@ -238,7 +201,8 @@ pub(crate) struct FrameReader {
     trust: Trust,
     bad: Arc<BadPlaces>,
     segments: Mutex<HashMap<SegmentNumber, Arc<SegmentReader>>>,
-    cache: Mutex<FrameCache>,
+    /// Plaintexts of frames.
+    cache: Mutex<LruCache<FrameKey, Arc<Vec<u8>>>>,
     decompressors: Mutex<Vec<Decompressor>>,
 }
 
@@ -261,7 +225,8 @@ impl FrameReader {
         trust: Trust,
         bad: Arc<BadPlaces>,
     ) -> Self {
-        let (segments, cache) = (Mutex::default(), Mutex::default());
+        let bytes_max = if trust == Trust::Drive { FRESH_CACHE_BYTES_MAX } else { CACHE_BYTES_MAX };
+        let (segments, cache) = (Mutex::default(), Mutex::new(LruCache::new(bytes_max)));
         Self { disk, keys, pool, trust, bad, segments, cache, decompressors: Mutex::default() }
     }
 
@@ -292,8 +257,8 @@ impl FrameReader {
     /// The plaintext of the frame at a place, from the cache if it is there.
     pub(crate) fn plaintext(&self, place: FramePlace, kind: FrameKind) -> Result<Arc<Vec<u8>>, PoolError> {
         let key = (place.segment, place.offset);
-        if let Some(plaintext) = lock(&self.cache).get(key) {
-            return Ok(plaintext);
+        if let Some(plaintext) = lock(&self.cache).get(&key) {
+            return Ok(Arc::clone(plaintext));
         }
         let frame = self.read(place)?;
         if frame.kind != kind {
@@ -301,8 +266,7 @@ impl FrameReader {
             self.bad.add(segment, offset);
             return Err(PoolError::FrameKind { segment, offset, found: frame.kind });
         }
-        let bytes_max = if self.trust == Trust::Drive { FRESH_CACHE_BYTES_MAX } else { CACHE_BYTES_MAX };
-        lock(&self.cache).put(key, &frame.plaintext, bytes_max);
+        lock(&self.cache).insert(key, Arc::clone(&frame.plaintext), frame.plaintext.len());
         Ok(frame.plaintext)
     }
 
@@ -334,7 +298,7 @@ impl FrameReader {
     /// Forgets everything that was read.
     pub(crate) fn clear(&self) {
         lock(&self.segments).clear();
-        *lock(&self.cache) = FrameCache::default();
+        lock(&self.cache).clear();
     }
 }
 
