@@ -19,7 +19,7 @@ use thiserror::Error;
 use tree::{PageSink, PageSource, Root};
 
 use crate::overlay::Overlay;
-use removal::{Naming, REMOVED};
+use removal::{How, Naming, REMOVED};
 
 /// Bytes of changes that wait in memory before they should become pages, if nobody says otherwise.
 const FLUSH_BYTES: usize = 32 << 20;
@@ -205,7 +205,7 @@ impl Fold {
             return Err(FoldError::ObjectExists(object));
         }
         let inode = Inode { attributes: attributes.clone(), size: 0, stored: 0, links: 1 };
-        self.set_name(source, Naming::make(directory, name, object, inode))
+        self.set_name(source, Naming::new(directory, name, object, attributes.kind, How::Make(inode)))
     }
 
     fn link<S: PageSource>(
@@ -222,7 +222,7 @@ impl Fold {
         }
         match self.entry(source, directory, name)? {
             Some((known, _)) if known == object => Ok(()),
-            _ => self.set_name(source, Naming::link(directory, name, object, kind)),
+            _ => self.set_name(source, Naming::new(directory, name, object, kind, How::Link)),
         }
     }
 
@@ -245,8 +245,8 @@ impl Fold {
                 self.resume(source)
             }
             _ => {
-                let from = ItemKey::entry(directory, name.clone());
-                self.set_name(source, Naming::rename(to_directory, to_name, object, kind, from))
+                let how = How::Rename(ItemKey::entry(directory, name.clone()));
+                self.set_name(source, Naming::new(to_directory, to_name, object, kind, how))
             }
         }
     }

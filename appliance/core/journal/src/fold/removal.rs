@@ -4,8 +4,6 @@
 //! of an object that no agent can name, until everything below them is gone; so a removal takes no memory of its own,
 //! can stop wherever a flush is wanted, and goes on behind it.
 
-use std::fmt::Write;
-
 use model::item::{FileKind, Inode, Item, ItemKey};
 use model::{EntryName, ObjectId};
 use tree::PageSource;
@@ -29,33 +27,26 @@ pub(super) struct Naming {
     replaces: bool,
 }
 
-enum How {
+/// What gets the name.
+pub(super) enum How {
+    /// A new object.
     Make(Inode),
+    /// An object that keeps its other names.
     Link,
+    /// An object that loses this entry for it.
     Rename(ItemKey),
 }
 
 impl Naming {
-    /// A new object.
-    pub(super) fn make(directory: ObjectId, name: &EntryName, object: ObjectId, inode: Inode) -> Self {
-        let kind = inode.attributes.kind;
-        Self { directory, name: name.clone(), object, kind, how: How::Make(inode), replaces: false }
-    }
-
-    /// One more name of an object.
-    pub(super) fn link(directory: ObjectId, name: &EntryName, object: ObjectId, kind: FileKind) -> Self {
-        Self { directory, name: name.clone(), object, kind, how: How::Link, replaces: false }
-    }
-
-    /// Another name of an object, instead of the entry `from`.
-    pub(super) fn rename(
+    /// What is to be done for an object to get a name.
+    pub(super) fn new(
         directory: ObjectId,
         name: &EntryName,
         object: ObjectId,
         kind: FileKind,
-        from: ItemKey,
+        how: How,
     ) -> Self {
-        Self { directory, name: name.clone(), object, kind, how: How::Rename(from), replaces: false }
+        Self { directory, name: name.clone(), object, kind, how, replaces: false }
     }
 }
 
@@ -66,8 +57,7 @@ fn keys_of(object: ObjectId) -> (ItemKey, ItemKey) {
 
 /// The entry that says that a directory is being removed.
 fn removed_entry(directory: ObjectId) -> ItemKey {
-    let mut name = String::new();
-    let _ = write!(name, "{:016x}", directory.0);
+    let name = format!("{:016x}", directory.0);
     ItemKey::entry(REMOVED, EntryName::new(name.as_bytes()).expect("sixteen digits are a name"))
 }
 
