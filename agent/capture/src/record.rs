@@ -280,15 +280,12 @@ mod tests {
             size: 3000,
             links: 2,
             attributes: Attributes {
-                kind: FileKind::File,
-                mode: 0o4755,
                 uid: 1000,
                 gid: u32::MAX,
                 modified: Time(-5),
                 changed: Time(i64::MAX),
-                rdev: 0,
-                target: Vec::new(),
                 image: true,
+                ..Attributes::new(FileKind::File, 0o4755)
             },
             settled: false,
             alias: true,

@@ -13,7 +13,7 @@ use chunk::{BundleBuilder, BundleLimits, Compressor, Level, NamingKey};
 use model::item::{Attributes, FileKind};
 use model::operation::Operation;
 use model::path::EntryName;
-use model::{ErrorKind, Name, ObjectId, SequenceNumber, Time};
+use model::{ErrorKind, Name, ObjectId, SequenceNumber};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use system::{History, Hostile, Site, connect_from, expect, finish, noise, run};
 use wire::{FrameKind, Outgoing, Request, operations};
@@ -229,27 +229,13 @@ fn bundles_that_lie_end_their_backup() {
     });
 }
 
-fn attributes(kind: FileKind) -> Attributes {
-    Attributes {
-        kind,
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        modified: Time(0),
-        changed: Time(0),
-        rdev: 0,
-        target: vec![],
-        image: false,
-    }
-}
-
 /// A run of one operation in which a placeholder of a name is replaced by other CBOR.
 fn run_with_name(cbor: &[u8]) -> Vec<u8> {
     let make = Operation::Make {
         directory: ObjectId::ROOT,
         name: EntryName::new(b"@@@@").unwrap(),
         object: ObjectId(2),
-        attributes: attributes(FileKind::File),
+        attributes: Attributes::new(FileKind::File, 0o755),
     };
     let (_, bytes) = operations::encode(&[make]);
     let at = bytes.windows(5).position(|window| window == [0x44, b'@', b'@', b'@', b'@']).unwrap();

@@ -92,17 +92,7 @@ impl Scene {
 }
 
 fn attributes(kind: FileKind) -> Attributes {
-    Attributes {
-        kind,
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        modified: Time(5_000_000_000),
-        changed: Time(0),
-        rdev: 0,
-        target: vec![],
-        image: false,
-    }
+    Attributes { modified: Time(5_000_000_000), ..Attributes::new(kind, 0o755) }
 }
 
 fn make_with(directory: u64, name: &[u8], object: u64, attributes: Attributes) -> Operation {

@@ -9,17 +9,8 @@ use crate::log::{LogWriter, Updates};
 use crate::record::{Content, Record, Run, encode_runs, entry_key};
 
 fn record(object: u64, kind: FileKind, links: u64, content: Content) -> Record {
-    let attributes = Attributes {
-        kind,
-        mode: 0o644,
-        uid: 1,
-        gid: 2,
-        modified: Time(3),
-        changed: Time(4),
-        rdev: 0,
-        target: Vec::new(),
-        image: false,
-    };
+    let (modified, changed) = (Time(3), Time(4));
+    let attributes = Attributes { uid: 1, gid: 2, modified, changed, ..Attributes::new(kind, 0o644) };
     Record {
         object: ObjectId(object),
         device: 9,

@@ -7,10 +7,10 @@
 
 use std::collections::HashSet;
 
+use model::ObjectId;
 use model::item::{Attributes, FileKind};
 use model::operation::Operation;
 use model::path::EntryName;
-use model::{ObjectId, Time};
 
 use super::{WalkError, Walker};
 use crate::record::Record;
@@ -72,17 +72,7 @@ impl Walker<'_> {
         let object = self.draw_object();
         let name = format!(".keepfast-moved-{:016x}", self.scan.0);
         let name = EntryName::new(name.as_bytes()).expect("digits and letters are a name");
-        let attributes = Attributes {
-            kind: FileKind::Directory,
-            mode: 0o700,
-            uid: 0,
-            gid: 0,
-            modified: Time(0),
-            changed: Time(0),
-            rdev: 0,
-            target: Vec::new(),
-            image: false,
-        };
+        let attributes = Attributes::new(FileKind::Directory, 0o700);
         let directory = ObjectId::ROOT;
         self.operation(Operation::Make { directory, name: name.clone(), object, attributes });
         self.moves.parking = Some((object, name));

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use model::archive::{Archive, ArchiveError, Change, PointKey, SharedBytes};
 use model::item::{Attributes, FileKind, Item, ItemKey};
 use model::record::{Machine, Point, Source};
-use model::{EntryName, ErrorKind, Name, ObjectId, SourceId, Time};
+use model::{EntryName, ErrorKind, Name, ObjectId, SourceId};
 
 use super::*;
 use crate::attributes::Wanted;
@@ -90,17 +90,7 @@ fn put_over_unreadable(folder: &Path, overwrite: Overwrite, pieces: &[Piece]) ->
         kept: BTreeSet::new(),
         unknown: BTreeMap::new(),
     };
-    let attributes = Attributes {
-        kind: FileKind::File,
-        mode: 0o600,
-        uid: 0,
-        gid: 0,
-        modified: Time(0),
-        changed: Time(0),
-        rdev: 0,
-        target: Vec::new(),
-        image: false,
-    };
+    let attributes = Attributes::new(FileKind::File, 0o600);
     let head = Box::new(FileHead {
         directory: 0,
         name: EntryName::new(b"file").unwrap(),

@@ -43,7 +43,7 @@ pub(crate) fn attributes(kind: FileKind) -> Attributes {
     let time = Time(1_600_000_000_123_456_789);
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let (modified, changed) = (time, time);
-    Attributes { kind, mode, uid, gid, modified, changed, rdev: 0, target: Vec::new(), image: false }
+    Attributes { uid, gid, modified, changed, ..Attributes::new(kind, mode) }
 }
 
 impl Memory {

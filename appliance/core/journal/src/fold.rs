@@ -14,7 +14,7 @@ use model::item::{
     XATTR_VALUE_LENGTH_MAX,
 };
 use model::operation::Operation;
-use model::{EntryName, ErrorKind, ObjectId, Time};
+use model::{EntryName, ErrorKind, ObjectId};
 use thiserror::Error;
 use tree::{PageSink, PageSource, Root};
 
@@ -75,17 +75,7 @@ impl Fold {
         let state = Overlay::new(base, FLUSH_BYTES);
         let mut fold = Self { state, flush_bytes: FLUSH_BYTES, removing: false, naming: None };
         if base.is_empty() {
-            let attributes = Attributes {
-                kind: FileKind::Directory,
-                mode: 0o755,
-                uid: 0,
-                gid: 0,
-                modified: Time::default(),
-                changed: Time::default(),
-                rdev: 0,
-                target: Vec::new(),
-                image: false,
-            };
+            let attributes = Attributes::new(FileKind::Directory, 0o755);
             fold.put_inode(ObjectId::ROOT, Inode { attributes, size: 0, stored: 0, links: 1 });
         }
         fold

@@ -120,6 +120,15 @@ pub struct Attributes {
     pub image: bool,
 }
 
+impl Attributes {
+    /// Those of an object with these permission bits, with zeros and nothing for all else.
+    #[must_use]
+    pub const fn new(kind: FileKind, mode: u32) -> Self {
+        let (modified, changed) = (Time(0), Time(0));
+        Self { kind, mode, uid: 0, gid: 0, modified, changed, rdev: 0, target: Vec::new(), image: false }
+    }
+}
+
 /// An object as the tree holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inode {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use model::item::{Attributes, FileKind};
 use model::operation::{Content, Operation};
-use model::{EntryName, Name, ObjectId, Time};
+use model::{EntryName, Name, ObjectId};
 
 /// The bytes of chunks by name.
 pub(crate) type ChunkBytes = BTreeMap<Name, Arc<[u8]>>;
@@ -34,25 +34,10 @@ pub(crate) struct Files {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
 }
 
-/// Attributes of a kind, with nothing special about them.
-pub(crate) const fn plain_attributes(kind: FileKind) -> Attributes {
-    Attributes {
-        kind,
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        modified: Time(0),
-        changed: Time(0),
-        rdev: 0,
-        target: Vec::new(),
-        image: false,
-    }
-}
-
 impl Files {
     /// A root directory and nothing else.
     pub(crate) fn empty() -> Self {
-        let root = Object::new(plain_attributes(FileKind::Directory));
+        let root = Object::new(Attributes::new(FileKind::Directory, 0o755));
         Self { objects: BTreeMap::from([(ObjectId::ROOT, root)]) }
     }
 

@@ -8,7 +8,7 @@ use model::item::{Attributes, FileKind};
 use model::operation::{Content, Operation};
 use model::{EntryName, Name, ObjectId, Time};
 
-use crate::files::{Files, plain_attributes};
+use crate::files::Files;
 use crate::oracle::Oracle;
 
 /// Objects of a source; beyond it nothing is made.
@@ -92,8 +92,8 @@ impl Generator<'_> {
         let number = |random: &mut Random| u32::try_from(random.below(70_000)).unwrap_or(0);
         let target = if kind == FileKind::Symlink { b"../target".to_vec() } else { Vec::new() };
         let device = matches!(kind, FileKind::CharacterDevice | FileKind::BlockDevice);
+        let mode = number(self.random) & 0o7777;
         Attributes {
-            mode: number(self.random) & 0o7777,
             uid: number(self.random),
             gid: number(self.random),
             modified: Time(self.random.draw().cast_signed()),
@@ -101,7 +101,7 @@ impl Generator<'_> {
             rdev: if device { self.random.below(1 << 20) } else { 0 },
             target,
             image: kind == FileKind::File && self.random.chance(10),
-            ..plain_attributes(kind)
+            ..Attributes::new(kind, mode)
         }
     }
 

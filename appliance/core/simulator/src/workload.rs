@@ -7,13 +7,13 @@ use std::time::Duration;
 use chunk::{BundleLimits, Compressor, Decompressor, Level, VerifiedBuilder, VerifiedBundle};
 use journal::{Closing, Ingest, IngestError, Ingested};
 use model::archive::ArchiveError;
-use model::item::FileKind;
+use model::item::{Attributes, FileKind};
 use model::operation::Operation;
 use model::record::{Exception, ExceptionCause, Label, Machine, Point, Source, Totals, TreeRoot};
 use model::{DomainId, Name, ObjectId, SequenceNumber, Time};
 use pool::Pool;
 
-use crate::files::{Files, plain_attributes};
+use crate::files::Files;
 use crate::generate::Generator;
 use crate::history::{Failure, History};
 use crate::oracle::{Intent, Kept};
@@ -151,7 +151,7 @@ impl History {
         let mut session = Session { source, domain, ingest, base, files, last, is_stale: false };
         if is_full {
             // What an agent says of the root is the first thing it says.
-            let attributes = plain_attributes(FileKind::Directory);
+            let attributes = Attributes::new(FileKind::Directory, 0o755);
             let first = Operation::SetAttributes { object: ObjectId::ROOT, attributes };
             session.operations(&[first])?;
         }

@@ -38,11 +38,7 @@ fn bundle(pool: &Pool, machine: &Machine, bytes: &[u8]) -> (Name, VerifiedBundle
 }
 
 fn make(object: u64) -> Operation {
-    let kind = FileKind::File;
-    let (modified, changed) = (Time(0), Time(0));
-    let (uid, gid, rdev, target) = (0, 0, 0, Vec::new());
-    let attributes =
-        Attributes { kind, mode: 0o644, uid, gid, modified, changed, rdev, target, image: false };
+    let attributes = Attributes::new(FileKind::File, 0o644);
     let name = EntryName::new(format!("file {object}").as_bytes()).unwrap();
     Operation::Make { directory: ObjectId::ROOT, name, object: ObjectId(object), attributes }
 }

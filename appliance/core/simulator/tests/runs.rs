@@ -59,17 +59,7 @@ fn a_backup_does_not_outlive_an_opening_of_the_pool() {
 
     let mut ingest = Ingest::begin(Arc::clone(pool.shared()), source, None).unwrap();
     let object = ObjectId(2);
-    let attributes = Attributes {
-        kind: FileKind::File,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        modified: Time(0),
-        changed: Time(0),
-        rdev: 0,
-        target: Vec::new(),
-        image: false,
-    };
+    let attributes = Attributes::new(FileKind::File, 0o644);
     let entry = EntryName::new(b"file").unwrap();
     let content = Content::Chunk { name, skip: 0, length: 10 };
     let operations = [

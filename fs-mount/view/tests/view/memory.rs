@@ -37,7 +37,7 @@ pub(crate) fn attributes(kind: FileKind) -> Attributes {
     let mode = if kind == FileKind::Directory { 0o755 } else { 0o644 };
     let time = Time(1_600_000_000_123_456_789);
     let (modified, changed) = (time, Time(time.0 + 5));
-    Attributes { kind, mode, uid: 3, gid: 4, modified, changed, rdev: 0, target: Vec::new(), image: false }
+    Attributes { uid: 3, gid: 4, modified, changed, ..Attributes::new(kind, mode) }
 }
 
 fn damaged() -> ArchiveError {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::Time;
 use model::item::{ItemPart, ItemRange};
 use model::operation::Content;
 use proptest::prelude::*;
@@ -18,17 +19,7 @@ fn chunk(number: u8) -> model::Name {
 
 fn attributes(kind: FileKind) -> Attributes {
     let (modified, changed) = (Time(1), Time(2));
-    Attributes {
-        kind,
-        mode: 0o644,
-        uid: 1,
-        gid: 2,
-        modified,
-        changed,
-        rdev: 0,
-        target: Vec::new(),
-        image: false,
-    }
+    Attributes { uid: 1, gid: 2, modified, changed, ..Attributes::new(kind, 0o644) }
 }
 
 fn name(text: &str) -> EntryName {

@@ -127,19 +127,10 @@ pub(crate) fn chunks(number: u64) -> [Vec<u8>; FILES] {
 
 /// The items of a directory with a file for each chunk, in order: file 2, file 3 and so on by their objects.
 pub(crate) fn files(names: &[Name], chunks: &[Vec<u8>]) -> Vec<(ItemKey, Item)> {
-    let attributes = |kind| Attributes {
-        kind,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        modified: Time(0),
-        changed: Time(0),
-        rdev: 0,
-        target: Vec::new(),
-        image: false,
+    let inode = |kind, size| {
+        let attributes = Attributes::new(kind, 0o644);
+        Item::Inode(Inode { attributes, size, stored: size, links: 1 })
     };
-    let inode =
-        |kind, size| Item::Inode(Inode { attributes: attributes(kind), size, stored: size, links: 1 });
     let mut items = vec![(ItemKey::inode(ObjectId::ROOT), inode(FileKind::Directory, 0))];
     for ((name, chunk), number) in names.iter().zip(chunks).zip(ObjectId::ROOT.0 + 1..) {
         let object = ObjectId(number);

@@ -187,17 +187,7 @@ fn exceptions_are_cut_to_what_a_frame_holds() {
 
 #[test]
 fn impossible_operations_are_refused() {
-    let attributes = Attributes {
-        kind: FileKind::File,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        modified: Time(0),
-        changed: Time(0),
-        rdev: 0,
-        target: vec![],
-        image: false,
-    };
+    let attributes = Attributes::new(FileKind::File, 0o644);
     let make = |attributes| Operation::Make {
         directory: ObjectId::ROOT,
         name: EntryName::new(b"a").unwrap(),
