@@ -1,4 +1,4 @@
-//! Pools on simulated drives: their life, their limits, and what they make of damage, faults and full drives.
+//! Pools on simulated drives: format, life and limits, and what they make of damage, faults and full drives.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,6 +9,7 @@ mod bounds;
 mod damage;
 mod faults;
 mod flips;
+mod format;
 mod full;
 mod life;
 mod reclaim;
