@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use medium::{DiskError, File};
@@ -15,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::reader::lock;
 
 /// What redb reads and writes in multiples of, its header apart.
-const BLOCK_LENGTH: usize = 4096;
+pub(crate) const BLOCK_LENGTH: usize = 4096;
 
 /// The file of the catalog as redb wants it. The pool's own lock keeps others away.
 pub(crate) struct CatalogFile {
@@ -33,19 +34,19 @@ impl CatalogFile {
     /// Remembers blocks that were written; those that were written in part are not known any longer.
     fn written(&self, offset: u64, bytes: &[u8]) {
         let mut blocks = lock(&self.blocks);
-        for (number, block) in parts(offset, bytes) {
+        for (number, hash) in hashes(offset, bytes) {
             if blocks.len() <= number {
                 blocks.resize(number + 1, 0);
             }
-            blocks[number] = block.map_or(0, xxh3_64);
+            blocks[number] = hash.unwrap_or(0);
         }
     }
 
     /// Compares blocks that were read with what is known of them.
     fn compare(&self, offset: u64, bytes: &[u8]) -> Result<(), io::Error> {
         let mut blocks = lock(&self.blocks);
-        for (number, block) in parts(offset, bytes) {
-            let Some(hash) = block.map(xxh3_64) else { continue };
+        for (number, hash) in hashes(offset, bytes) {
+            let Some(hash) = hash else { continue };
             if blocks.len() <= number {
                 blocks.resize(number + 1, 0);
             }
@@ -59,14 +60,35 @@ impl CatalogFile {
     }
 }
 
-/// The blocks that a range touches, with their bytes if it covers them whole.
-fn parts(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (usize, Option<&[u8]>)> {
-    let length = BLOCK_LENGTH as u64;
-    let end = offset + bytes.len() as u64;
-    (offset / length..end.div_ceil(length)).filter_map(move |block| {
-        let number = usize::try_from(block).ok()?;
-        let from = (block * length).checked_sub(offset).and_then(|from| usize::try_from(from).ok());
-        Some((number, from.and_then(|from| bytes.get(from..from + BLOCK_LENGTH))))
+/// The blocks that bytes touch, with the hashes of those that they cover whole.
+fn hashes(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (usize, Option<u64>)> {
+    parts(offset, bytes.len()).filter_map(move |part| {
+        let number = usize::try_from(part.number).ok()?;
+        let whole = bytes.get(part.of_range).filter(|bytes| bytes.len() == BLOCK_LENGTH);
+        Some((number, whole.map(xxh3_64)))
+    })
+}
+
+/// Where a range and a block overlap.
+pub(crate) struct Part {
+    /// Which block of the file.
+    pub(crate) number: u64,
+    /// Bytes of the block.
+    pub(crate) of_block: Range<usize>,
+    /// The same bytes, as those of the range.
+    pub(crate) of_range: Range<usize>,
+}
+
+/// Cuts a range into its parts of blocks.
+pub(crate) fn parts(offset: u64, length: usize) -> impl Iterator<Item = Part> {
+    let (size, end) = (BLOCK_LENGTH as u64, offset + length as u64);
+    (offset / size..end.div_ceil(size)).map(move |number| {
+        let (start, end) = ((number * size).max(offset), ((number + 1) * size).min(end));
+        let within = |from: u64| {
+            let at = |place: u64| usize::try_from(place - from).unwrap_or(usize::MAX);
+            at(start)..at(end)
+        };
+        Part { number, of_block: within(number * size), of_range: within(offset) }
     })
 }
 
@@ -110,5 +132,23 @@ impl redb::StorageBackend for CatalogFile {
         self.file.write_at(offset, data).map_err(io_error)?;
         self.written(offset, data);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(offset: u64, length: usize, expected: &[(u64, Range<usize>, Range<usize>)]) {
+        let found: Vec<_> = parts(offset, length).map(|p| (p.number, p.of_block, p.of_range)).collect();
+        assert_eq!(found, expected, "{length} from {offset}");
+    }
+
+    #[test]
+    fn ranges_are_cut_at_the_bounds_of_blocks() {
+        check(4096, 0, &[]);
+        check(5000, 1, &[(1, 904..905, 0..1)]);
+        check(4096, 4096, &[(1, 0..4096, 0..4096)]);
+        check(8190, 4100, &[(1, 4094..4096, 0..2), (2, 0..4096, 2..4098), (3, 0..2, 4098..4100)]);
     }
 }

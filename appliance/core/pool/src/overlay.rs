@@ -8,11 +8,9 @@ use std::fmt;
 use std::io;
 use std::sync::Mutex;
 
-use crate::backend::CatalogFile;
+use crate::backend::{BLOCK_LENGTH, CatalogFile, Part, parts};
 use crate::reader::lock;
 
-/// Bytes of a block that is kept.
-const BLOCK_LENGTH: usize = 4096;
 /// Blocks that are kept at most: 256 MiB.
 const BLOCKS_MAX: usize = 64 << 10;
 
@@ -49,22 +47,6 @@ impl Overlay {
     }
 }
 
-/// The part of a block that a range covers, and the part of the range; both of the same length.
-fn shared(block: u64, offset: u64, length: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
-    let size = BLOCK_LENGTH as u64;
-    let (start, end) = ((block * size).max(offset), ((block + 1) * size).min(offset + length as u64));
-    let within = |from: u64| {
-        let at = |place: u64| usize::try_from(place - from).unwrap_or(usize::MAX);
-        at(start)..at(end)
-    };
-    (within(block * size), within(offset))
-}
-
-fn blocks(offset: u64, length: usize) -> std::ops::Range<u64> {
-    let size = BLOCK_LENGTH as u64;
-    offset / size..(offset + length as u64).div_ceil(size)
-}
-
 impl fmt::Debug for Overlay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Overlay")
@@ -82,9 +64,10 @@ impl redb::StorageBackend for Overlay {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.read_base(&above, offset, out)?;
-        for (number, block) in above.blocks.range(blocks(offset, out.len())) {
-            let (of_block, of_range) = shared(*number, offset, out.len());
-            out[of_range].copy_from_slice(&block[of_block]);
+        for part in parts(offset, out.len()) {
+            if let Some(block) = above.blocks.get(&part.number) {
+                out[part.of_range].copy_from_slice(&block[part.of_block]);
+            }
         }
         Ok(())
     }
@@ -107,7 +90,7 @@ impl redb::StorageBackend for Overlay {
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         let mut above = lock(&self.above);
-        for number in blocks(offset, data.len()) {
+        for Part { number, of_block, of_range } in parts(offset, data.len()) {
             if !above.blocks.contains_key(&number) {
                 if above.blocks.len() >= BLOCKS_MAX {
                     return Err(io::ErrorKind::StorageFull.into());
@@ -117,7 +100,6 @@ impl redb::StorageBackend for Overlay {
                 above.blocks.insert(number, block);
             }
             if let Some(block) = above.blocks.get_mut(&number) {
-                let (of_block, of_range) = shared(number, offset, data.len());
                 block[of_block].copy_from_slice(&data[of_range]);
             }
         }
