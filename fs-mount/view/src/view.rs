@@ -22,7 +22,7 @@ use crate::sources::{FRESH, Sources};
 pub struct Options {
     /// Who owns the directories that are in no point.
     pub owner: (u32, u32),
-    /// Bytes of content that are kept for later reads.
+    /// Bytes of content that are kept for later reads; one chunk at least.
     pub cache_bytes: usize,
     /// Threads that fetch ahead of readers.
     pub threads: usize,
