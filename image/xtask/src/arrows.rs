@@ -38,6 +38,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
         &["model", "medium", "chunk", "tree", "pool", "journal", "wire", "host", "link", "terminal", "fuse"],
         &[],
     ),
+    ("models", &[], &[]),
     ("system", &["model", "chunk", "wire"], &[]),
     ("xtask", &[], &[]),
 ];
