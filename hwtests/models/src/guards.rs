@@ -19,6 +19,8 @@ macro_rules! guards {
 guards! {
     /// Reclaim decides by references at the moment of the removal, not by a list of points that it took earlier.
     decides_at_removal,
+    /// A segment is condemned only when nothing is appended to it any more.
+    condemns_only_sealed,
     /// Reclaim removes nothing while a commit or a drop waits to be counted.
     waits_for_counting,
     /// A session holds a lease on the point that it builds upon.
@@ -50,6 +52,8 @@ guards! {
     failed_read_is_no_verdict,
     /// A verdict is about the place that was read, not about the name.
     verdict_names_place,
+    /// A verdict takes the name out of the cache that answers `known`.
+    verdict_empties_cache,
     /// A copy is verified before it takes the place of its source.
     copies_are_verified,
     /// A chunk that could not be read keeps its segment.

@@ -32,6 +32,7 @@ struct Warrant {
 impl State {
     fn condemn(&mut self, segment: SegmentNumber) -> Option<Warrant> {
         let is_sealed = self.drive.segments.contains_key(&segment) && self.open != Some(segment);
+        let is_sealed = is_sealed || !self.guards.condemns_only_sealed;
         if !is_sealed || self.condemned.contains_key(&segment) || self.catalog.removed.contains(&segment) {
             return None;
         }

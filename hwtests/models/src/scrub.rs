@@ -10,13 +10,21 @@ impl Actor {
             match self.step(|state| state.drive.read(name, place))? {
                 Outcome::Rotten => {}
                 Outcome::Failed if !self.step(|state| state.guards.failed_read_is_no_verdict)? => {}
-                Outcome::Sound(_) | Outcome::Gone | Outcome::Failed => return Ok(()),
+                Outcome::Gone => {
+                    return self.step(|state| {
+                        let is_missing = state.place(name) == Some(place);
+                        assert!(!is_missing, "violation: {name:?} is missing at {place:?}");
+                    });
+                }
+                Outcome::Sound(_) | Outcome::Failed => return Ok(()),
             }
         }
         self.step(|state: &mut State| {
             let found = if state.guards.verdict_names_place { Some(place) } else { state.place(name) };
             state.bad.extend(found);
-            state.cached.remove(&name);
+            if state.guards.verdict_empties_cache {
+                state.cached.remove(&name);
+            }
             state.saw("verdict");
         })
     }

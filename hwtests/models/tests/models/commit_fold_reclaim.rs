@@ -63,6 +63,11 @@ fn pbs_psa_2025_00019_1_marks_by_an_old_list() {
 }
 
 #[test]
+fn a_condemned_segment_that_still_grows() {
+    breaks(two_reclaims, without(|guards| guards.condemns_only_sealed = false), "the counter cannot read");
+}
+
+#[test]
 fn reclaim_before_everything_is_counted() {
     breaks(model, without(|guards| guards.waits_for_counting = false), "which is lost");
 }

@@ -4,6 +4,7 @@
 mod commit_fold_reclaim;
 mod counting;
 mod crash;
+mod everything;
 mod known_reclaim;
 mod late_commit;
 mod reader_lease;

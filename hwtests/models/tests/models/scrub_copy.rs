@@ -69,6 +69,11 @@ fn reclaim_that_goes_on_without_what_it_could_not_read() {
 }
 
 #[test]
+fn a_cache_that_outlives_a_verdict() {
+    breaks(model, without(|guards| guards.verdict_empties_cache = false), "is not repaired");
+}
+
+#[test]
 fn damage_that_satisfies_every_backup() {
     breaks(model, without(|guards| guards.bad_counts_as_absent = false), "is not repaired");
 }
