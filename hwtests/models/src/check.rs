@@ -48,14 +48,19 @@ fn number(variable: &str) -> Option<u64> {
 /// Runs a model with all guards; panics at a violation, and if one of `must_see` did not happen once in 500 schedules, for
 /// then the model checks nothing. `KEEPFAST_MODELS_TIMES` makes it run so many times as many schedules.
 pub fn holds(model: Model, schedules: usize, must_see: &[&str]) {
+    holds_with(model, Guards::default(), schedules, must_see);
+}
+
+/// The same with other guards.
+pub fn holds_with(model: Model, guards: Guards, schedules: usize, must_see: &[&str]) {
     let seen = Seen::default();
     let times = number("KEEPFAST_MODELS_TIMES").and_then(|times| usize::try_from(times).ok()).unwrap_or(1);
     let schedules = schedules * times;
     let half = schedules / 2;
     let seed = number("KEEPFAST_MODELS_SEED").unwrap_or(SEED);
     let persistence = || FailurePersistence::Print;
-    run(model, Guards::default(), &seen, RandomScheduler::new_from_seed(seed, half), persistence());
-    run(model, Guards::default(), &seen, PctScheduler::new_from_seed(seed, DEPTH, half), persistence());
+    run(model, guards, &seen, RandomScheduler::new_from_seed(seed, half), persistence());
+    run(model, guards, &seen, PctScheduler::new_from_seed(seed, DEPTH, half), persistence());
     for what in must_see {
         let count = seen.count(what);
         assert!(count >= schedules / 500, "{what:?} was seen {count} times in {schedules} schedules");

@@ -24,7 +24,7 @@ mod session;
 mod verdict;
 
 pub use catalog::Catalog;
-pub use check::{breaks, holds};
+pub use check::{breaks, holds, holds_with};
 pub use drive::{Drive, Name, Outcome, Place, PointId, Record, SegmentNumber};
 pub use guards::Guards;
 pub use ledger::{Event, Ledger};

@@ -185,9 +185,16 @@ impl State {
         self.recent.retain(|name, _| !covered.contains_key(name));
     }
 
+    /// The newest point of a source.
+    pub(crate) fn newest(&self, source: u8) -> Option<PointId> {
+        self.catalog.points.keys().rfind(|point| point.source == source).copied()
+    }
+
     /// Drops a point from history, if it is there.
     pub fn drop_point(&mut self, point: PointId) {
-        if self.catalog.points.contains_key(&point) {
+        let is_refused = self.guards.builds_on_newest && self.newest(point.source) == Some(point)
+            || self.guards.drops_only_counted && !self.catalog.ledger.counted.contains_key(&point);
+        if self.catalog.points.contains_key(&point) && !is_refused {
             self.commit(Writer::Pool, &[Record::Drop(point)]);
             self.saw("dropped");
         }

@@ -91,6 +91,9 @@ impl State {
         {
             return Ok(false);
         }
+        if guards.flushes_before_removal {
+            self.flush();
+        }
         if guards.copies_precede_removal {
             self.commit(Writer::Pool, &[Record::Removed(warrant.segment)]);
         } else {

@@ -33,6 +33,9 @@ impl State {
         }
         if !self.condemned.contains_key(&place.segment) {
             self.cached.insert(name);
+        } else if self.guards.condemned_are_absent {
+            self.saw("condemned");
+            return false;
         } else if self.guards.condemnation_is_heeded {
             let is_garbage = self.catalog.ledger.references(name) == 0;
             if is_garbage && (!self.guards.promises_are_kept || self.chance()) {
@@ -109,6 +112,12 @@ impl State {
         }
     }
 
+    /// Whether the source has another newest point than the one that a session builds upon.
+    fn is_overtaken(&self, session: SessionId, point: PointId) -> bool {
+        let base = self.sessions.get(&session).and_then(|session| session.base);
+        base.is_some() && base != self.newest(point.source)
+    }
+
     fn commit_point(&mut self, session: SessionId, point: PointId, root: Name) {
         self.commit(Writer::Session(session), &[Record::Point(point, root)]);
     }
@@ -138,6 +147,10 @@ impl Actor {
         self.step(|state| {
             if guards.commit_checks_fence && guards.fence_and_commit_are_one {
                 state.check_fence(session)?;
+            }
+            if guards.builds_on_newest && state.is_overtaken(session, point) {
+                state.end(session);
+                return Err(Stopped::Refused);
             }
             state.commit_point(session, point, root);
             state.end(session);

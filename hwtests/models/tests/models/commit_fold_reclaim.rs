@@ -1,7 +1,7 @@
 //! A backup builds upon a point that is dropped meanwhile, and leaves out a chunk that nothing refers to, while the
 //! segment with all of it is reclaimed. Row 1 of what happened to others: a mark phase over a list taken too early.
 
-use models::{Name, Pool, SegmentNumber, breaks, holds};
+use models::{Name, Pool, SegmentNumber, breaks, holds, holds_with};
 use shuttle::sync::Arc;
 
 use crate::{FIRST, grow, join, litter, point, settle, spawn, without};
@@ -50,6 +50,12 @@ fn two_reclaims(pool: &Arc<Pool>) {
 #[test]
 fn commit_fold_and_reclaim_hold() {
     holds(model, 24_000, &["backed up", "dropped", "removed", "copied", "condemned garbage"]);
+}
+
+#[test]
+fn building_on_the_newest_stands_in_for_a_lease() {
+    let guards = without(|guards| (guards.base_is_leased, guards.builds_on_newest) = (false, true));
+    holds_with(model, guards, 12_000, &["backed up", "dropped", "removed", "copied"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Commits and drops of two sources, counted in steps beside them; flushes, crashes and reclaim in between.
 
-use models::{Loss, Name, Pool, breaks, holds};
+use models::{Loss, Name, Pool, breaks, holds, holds_with};
 use shuttle::sync::Arc;
 
 use crate::{FIRST, grow, join, point, settle, spawn, without};
@@ -81,6 +81,13 @@ fn counting_beside_reclaim_holds() {
 #[test]
 fn counting_through_crashes_holds() {
     holds(crashed, 14_000, &["dropped", "crashed", "rebuilt"]);
+}
+
+#[test]
+fn dropping_only_what_is_counted_stands_in_for_order() {
+    let guards = without(|guards| (guards.counts_in_order, guards.drops_only_counted) = (false, true));
+    holds_with(model, guards, 8_000, &["dropped", "removed", "copied"]);
+    holds_with(crashed, guards, 8_000, &["dropped", "crashed", "rebuilt"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A crash at any step of a reclaim, a drop, a commit and a flush, and again while the pool is opened; the catalog may
 //! be lost with it. Row 11 of what happened to others: a cache that still claims what is gone.
 
-use models::{Loss, Name, Pool, breaks, holds};
+use models::{Loss, Name, Pool, breaks, holds, holds_with};
 use shuttle::sync::Arc;
 
 use crate::{FIRST, grow, join, litter, point, settle, spawn, without};
@@ -85,6 +85,15 @@ fn crashes_of_a_shared_batch_hold() {
 #[test]
 fn numbers_hold() {
     holds(numbers, 10_000, &["crashed", "rebuilt", "removed"]);
+}
+
+#[test]
+fn a_flush_before_the_removal_stands_in_for_order_at_opening() {
+    let guards = without(|guards| {
+        (guards.counts_before_settling, guards.flushes_before_unlink) = (false, false);
+        guards.flushes_before_removal = true;
+    });
+    holds_with(model, guards, 12_000, &["crashed", "rebuilt", "copied", "removed"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Sessions are told that chunks are known while the segment that holds them is reclaimed and the last point that
 //! refers to them is dropped. Row 5 of what happened to others: a removal that goes by an index from before.
 
-use models::{Name, Pool, breaks, holds};
+use models::{Name, Pool, breaks, holds, holds_with};
 use shuttle::sync::Arc;
 
 use crate::{FIRST, grow, join, litter, point, settle, spawn, spawn_survivor, without};
@@ -52,6 +52,12 @@ fn known_and_reclaim_hold() {
 #[test]
 fn reopening_beside_reclaim_holds() {
     holds(reopened, 20_000, &["backed up", "removed", "reopened"]);
+}
+
+#[test]
+fn saying_no_to_everything_condemned_stands_in_for_promises() {
+    let guards = without(|guards| (guards.promises_are_kept, guards.condemned_are_absent) = (false, true));
+    holds_with(model, guards, 12_000, &["backed up", "dropped", "removed", "copied", "condemned"]);
 }
 
 #[test]

@@ -3,13 +3,28 @@
 
 use std::collections::BTreeSet;
 
-use models::{Name, Pool, Stopped, breaks, holds};
+use models::{Actor, Name, Pool, Stopped, breaks, holds};
 use shuttle::sync::Arc;
 
 use crate::{FIRST, join, litter, point, settle, spawn, without};
 
 const ROOT: Name = Name(1);
 const GARBAGE: [Name; 2] = [Name(10), Name(11)];
+
+/// One attempt at a backup; asks only for what it has no answer about.
+fn attempt(actor: &Actor, answered: &mut BTreeSet<Name>) -> Result<(), Stopped> {
+    let session = actor.step(|state| state.begin(None))??;
+    for name in GARBAGE {
+        if !answered.contains(&name) {
+            if !actor.step(|state| state.known(session, name))?? {
+                actor.step(|state| state.store(session, name, &[]))??;
+            }
+            answered.insert(name);
+        }
+    }
+    actor.step(|state| state.store(session, ROOT, &GARBAGE))??;
+    actor.commit(session, point(1, 0), ROOT)
+}
 
 fn model(pool: &Arc<Pool>) {
     for name in GARBAGE {
@@ -18,30 +33,13 @@ fn model(pool: &Arc<Pool>) {
     settle(pool);
     let agent = spawn(pool, |actor| {
         let mut answered = BTreeSet::new();
-        loop {
-            let session = actor.step(|state| state.begin(None))??;
-            let try_once = || {
-                for name in GARBAGE {
-                    if answered.contains(&name) {
-                        continue;
-                    }
-                    if !actor.step(|state| state.known(session, name))?? {
-                        actor.step(|state| state.store(session, name, &[]))??;
-                    }
-                    answered.insert(name);
-                }
-                actor.step(|state| state.store(session, ROOT, &GARBAGE))??;
-                actor.commit(session, point(1, 0), ROOT)
-            };
-            let mut try_once = try_once;
-            match try_once() {
-                Err(Stopped::Refused) => actor.step(|state| state.saw("refused"))?,
-                ended => return ended,
-            }
+        while let Err(Stopped::Refused) = attempt(actor, &mut answered) {
+            actor.step(|state| state.saw("refused"))?;
             if actor.step(|state| state.guards.agent_asks_anew)? {
                 answered.clear();
             }
         }
+        Ok(())
     });
     let fence = spawn(pool, |actor| actor.step(models::State::fence_all));
     let reclaim = spawn(pool, |actor| actor.reclaim(FIRST, 6).map(drop));
