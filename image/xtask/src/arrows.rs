@@ -21,6 +21,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("chunk", &["model"], &[]),
     ("tree", &["model"], &[]),
     ("wire", &["model"], &[]),
+    ("retention", &["model"], &[]),
     ("pool", &["model", "medium", "chunk", "tree"], &[]),
     ("journal", &["model", "chunk", "tree", "pool"], &[]),
     ("simulator", &["model", "medium", "chunk", "tree", "pool", "journal"], &[]),
@@ -46,7 +47,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
 /// Crates of others that must not be part of some of ours, and why.
 pub(crate) const ABSENT: &[(&[&str], &[&str], &str)] = &[
     (
-        &["model", "medium", "chunk", "tree", "wire", "pool", "journal", "simulator"],
+        &["model", "medium", "chunk", "tree", "wire", "retention", "pool", "journal", "simulator"],
         &["tokio", "hyper", "rustls", "fuser", "clap", "rand", "tracing", "rustix"],
         "the storage core has no sockets, threads, logs or files of its own",
     ),
