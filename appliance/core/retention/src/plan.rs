@@ -14,6 +14,7 @@
 //! measures between folds and stops as soon as [`Pressure::target_bytes`] is reached.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use model::SourceId;
 
@@ -110,11 +111,12 @@ impl Candidate {
 
 /// What is decided so far.
 pub(crate) struct Draft<'a> {
-    pub(crate) state: &'a State,
     pub(crate) policies: &'a Policies,
     pub(crate) bounds: &'a PoolBounds,
     pub(crate) marks: Marks,
     pub(crate) now: &'a Now,
+    /// How many points there are.
+    points: u64,
     /// By source and number.
     pub(crate) candidates: Vec<Candidate>,
     /// What each source takes after the folds so far.
@@ -175,11 +177,11 @@ impl<'a> Draft<'a> {
             }));
         }
         Self {
-            state,
             policies,
             bounds,
             marks: bounds.marks(state.drives_bytes),
             now,
+            points: candidates.len() as u64,
             candidates,
             source_bytes: state.sources.iter().map(|(source, its)| (*source, its.used_bytes)).collect(),
             pool_bytes: state.expected_bytes(),
@@ -195,7 +197,15 @@ impl<'a> Draft<'a> {
 
     /// How many points stay.
     pub(crate) fn points_left(&self) -> u64 {
-        self.state.points().saturating_sub(self.folds.len() as u64)
+        self.points.saturating_sub(self.folds.len() as u64)
+    }
+
+    /// Where the candidates of one source are, or of all.
+    pub(crate) fn range(&self, only: Option<SourceId>) -> Range<usize> {
+        only.map_or(0..self.candidates.len(), |source| {
+            let start = self.candidates.partition_point(|candidate| candidate.source < source);
+            start..self.candidates.partition_point(|candidate| candidate.source <= source)
+        })
     }
 
     fn fold_by_counts(&mut self) {
@@ -255,9 +265,9 @@ impl<'a> Draft<'a> {
 
     /// What is left of one source, or of all.
     fn thinning(&self, wanted: Wanted, only: Option<SourceId>) -> Thinning {
-        let left = self.candidates.iter().enumerate().filter(|(_, candidate)| {
-            !candidate.folded && only.is_none_or(|source| source == candidate.source)
-        });
+        let range = self.range(only);
+        let candidates = self.candidates.get(range.clone()).unwrap_or_default();
+        let left = range.zip(candidates).filter(|(_, candidate)| !candidate.folded);
         let slots = left.map(|(place, candidate)| Slot {
             place,
             run: candidate.source.0,

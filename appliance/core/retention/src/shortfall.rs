@@ -160,13 +160,14 @@ pub(crate) fn shortfalls(draft: &Draft<'_>) -> Vec<Shortfall> {
 }
 
 fn shortfall(draft: &Draft<'_>, bound: Bound, limit: u64, found: u64, consequence: Consequence) -> Shortfall {
-    let concerned = |candidate: &&Candidate| match bound {
-        Bound::Quota(source) => candidate.source == source,
-        Bound::Points | Bound::Room => true,
+    let only = match bound {
+        Bound::Quota(source) => Some(source),
+        Bound::Points | Bound::Room => None,
     };
+    let concerned: &[Candidate] = draft.candidates.get(draft.range(only)).unwrap_or_default();
     let mut groups: BTreeMap<(SourceId, Cause), KeptBy> = BTreeMap::new();
     let mut waits: BTreeMap<SourceId, Duration> = BTreeMap::new();
-    for candidate in draft.candidates.iter().filter(|candidate| !candidate.folded).filter(concerned) {
+    for candidate in concerned.iter().filter(|candidate| !candidate.folded) {
         let source = candidate.source;
         let cause = cause(&candidate.keeps);
         let group =

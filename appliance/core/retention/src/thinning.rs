@@ -11,8 +11,10 @@
 //! **What it holds** are the bytes that dropping it alone would give back. The point with most bytes for its loss goes
 //! first; then its neighbours are judged anew, because their gaps have grown.
 //!
-//! A point of which nothing is measured, or that holds nothing alone, comes after all others: what folding it gives
-//! back shows only when its neighbours are measured again. A plan takes at most [`BLIND_FOLDS_MAX`] of them.
+//! A point of which nothing is measured, or that holds nothing alone, is folded *blindly*: what that gives back shows
+//! only when its neighbours are measured again. A plan does so only if nothing else may go, and takes at most
+//! [`BLIND_FOLDS_MAX`]; if others have gone before, what is left must be measured first, because it may hold more alone
+//! by then.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -74,6 +76,7 @@ pub(crate) struct Thinning {
     now: Witnessed,
     wanted: Wanted,
     blind_left: usize,
+    any_measured: bool,
 }
 
 impl Thinning {
@@ -89,7 +92,8 @@ impl Thinning {
                 newer.older = Some(index - 1);
             }
         }
-        let mut thinning = Self { links, order: BTreeSet::new(), now, wanted, blind_left: BLIND_FOLDS_MAX };
+        let (order, blind_left) = (BTreeSet::new(), BLIND_FOLDS_MAX);
+        let mut thinning = Self { links, order, now, wanted, blind_left, any_measured: false };
         for index in 0..thinning.links.len() {
             thinning.rank(index);
         }
@@ -99,9 +103,12 @@ impl Thinning {
     /// The next point to go; its neighbours become neighbours of each other.
     pub(crate) fn next(&mut self) -> Option<Slot> {
         let rank @ (blind, _, index) = *self.order.first()?;
-        if blind {
+        if blind && self.any_measured {
+            return None;
+        } else if blind {
             self.blind_left = self.blind_left.checked_sub(1)?;
         }
+        self.any_measured |= !blind;
         self.order.remove(&rank);
         let link = *self.links.get(index)?;
         if let Some(older) = link.older.and_then(|older| self.links.get_mut(older)) {
