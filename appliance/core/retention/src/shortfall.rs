@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use model::SourceId;
 
+use crate::draft::{Candidate, Draft};
 use crate::judge::Keep;
-use crate::plan::{Candidate, Draft};
 
 /// A bound that cannot be met.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -136,7 +136,7 @@ fn carried_out(state: &State, plan: &Plan) -> State {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
     fn floors_newest_points_and_holds_stay(case in case()) {
