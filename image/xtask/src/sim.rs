@@ -11,7 +11,7 @@ use crate::process::{Interruption, command, run_through};
 use crate::{metadata, system};
 
 /// Crash points of one run of every check.
-pub(crate) const POINTS: u64 = 20_000;
+pub(crate) const POINTS: u64 = 100_000;
 /// The seed of every check: a failure there is a failure everywhere.
 pub(crate) const SEED: u64 = 1;
 

@@ -328,7 +328,7 @@ impl History {
     fn empty(&self, mut pool: Pool) -> Result<(), String> {
         let words = |error: PoolError| ArchiveError::from(error).to_string();
         let effort = Effort::default();
-        while !matches!(pool.reclaim(Thrift(1), effort).map_err(words)?, Reclaimed::Nothing) {}
+        while !matches!(pool.reclaim(Thrift(0), effort).map_err(words)?, Reclaimed::Nothing) {}
         if let Some(wrong) = pool.audit().map_err(words)?.wrong.first() {
             return Err(wrong.clone());
         }

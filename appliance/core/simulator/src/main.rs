@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 }
 
 fn parse(arguments: &[String]) -> Option<Run> {
-    let mut run = Run { seed: 1, points: 20_000 };
+    let mut run = Run { seed: 1, points: 100_000 };
     for pair in arguments.chunks(2) {
         let [name, value] = pair else { return None };
         match name.as_str() {
