@@ -1,8 +1,8 @@
 //! What is kept, what may go, and how long it lasts: a pure policy.
 //!
-//! [`plan`] decides over a [`State`] by [`Policies`] and [`PoolBounds`]; nothing here reads a clock, asks a drive or
+//! [`plan()`] decides over a [`State`] by [`Policies`] and [`PoolBounds`]; nothing here reads a clock, asks a drive or
 //! carries anything out. A [`Witness`] says how much time has passed for floors, and whether the clock can be believed
-//! at all. [`simulate`] and [`forecast`] play the same plans forward over modelled sources, and [`admission`] says what
+//! at all. [`simulate`] and [`forecast()`] play the same plans forward over modelled sources, and [`admission()`] says what
 //! another source would cost.
 //!
 //! What always holds: no point under a floor, no newest point, no newest complete point and no point that is pinned,

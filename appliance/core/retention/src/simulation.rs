@@ -1,4 +1,4 @@
-//! A pool of modelled sources, played forward day by day through the very same [`plan`].
+//! A pool of modelled sources, played forward day by day through the very same [`plan()`].
 //!
 //! Points arrive as the workloads say and are received in order of time. Before a point that would not fit, and at the
 //! end of every day, a plan is made and carried out; folds for room stop as soon as their mark is reached, as they do
@@ -83,7 +83,7 @@ impl Simulation {
         self.members.insert(source, member);
     }
 
-    /// The pool as [`plan`] sees it.
+    /// The pool as [`plan()`] sees it.
     #[must_use]
     pub fn state(&self) -> State {
         let sources = self.members.iter().map(|(source, member)| {
