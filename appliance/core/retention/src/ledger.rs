@@ -39,11 +39,6 @@ impl Ledger {
         self.living_bytes.saturating_add(self.dead_bytes)
     }
 
-    /// What the newest state takes.
-    pub(crate) const fn living_bytes(&self) -> u64 {
-        self.living_bytes
-    }
-
     /// A point arrives; its number is above all others.
     pub(crate) fn arrive(&mut self, number: u64, change: Change) {
         self.die(change.dying_young_bytes, VecDeque::pop_back, VecDeque::push_back);
@@ -137,7 +132,7 @@ mod tests {
         ledger.arrive(2, change(10, 0, 5));
         ledger.arrive(3, change(10, 10, 5));
         // Of the first hundred, 5 died with point 2 and 5 with point 3; the ten of point 2 died with point 3.
-        assert_eq!((ledger.living_bytes(), ledger.used_bytes()), (100, 120));
+        assert_eq!((ledger.living_bytes, ledger.used_bytes()), (100, 120));
         assert_eq!([1, 2, 3].map(|number| ledger.own_bytes(number)), [5, 10, 0]);
         assert_eq!(ledger.fold(1), 5);
         assert_eq!(ledger.own_bytes(2), 15);

@@ -113,12 +113,6 @@ impl Simulation {
         &self.policies
     }
 
-    /// What the newest state of a source takes.
-    #[must_use]
-    pub fn living_bytes(&self, source: SourceId) -> u64 {
-        self.members.get(&source).map_or(0, |member| member.ledger.living_bytes())
-    }
-
     /// Plays the next day.
     pub fn run_day(&mut self) -> Day {
         let mut day = Day { day: self.day, ..Day::default() };
