@@ -66,6 +66,7 @@ impl Appliance for Forgetful {
             exceptions: Vec::new(),
             exceptions_count: finish.exceptions_count,
             continuity: number.to_le_bytes().to_vec(),
+            witnessed: None,
         })))
     }
 

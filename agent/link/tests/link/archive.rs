@@ -234,6 +234,7 @@ fn point(number: u64) -> Point {
         exceptions: vec![],
         exceptions_count: 0,
         continuity: vec![],
+        witnessed: None,
     }
 }
 

@@ -275,6 +275,7 @@ impl Archive for Memory {
             exceptions: Vec::new(),
             exceptions_count: 0,
             continuity: Vec::new(),
+            witnessed: None,
         })
     }
 

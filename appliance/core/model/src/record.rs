@@ -182,6 +182,9 @@ pub struct Point {
     /// What the agent must show to go on from this point.
     #[cbor(n(11), with = "minicbor::bytes")]
     pub continuity: Vec<u8>,
+    /// How long the appliance had run in all when it was committed, in nanoseconds; none if that was not kept then.
+    #[n(12)]
+    pub witnessed: Option<u64>,
 }
 
 /// Figures of one backup.

@@ -7,6 +7,7 @@
 //! After a failed write or sync the pool takes nothing more until [`Pool::reopen`], which is the same code as opening.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
 use chunk::{
@@ -151,9 +152,9 @@ impl Pool {
             is_full: false,
             openings: 0,
         };
-        let (leases, sessions) = (Arc::default(), Arc::default());
+        let (witnessed, leases, sessions) = (AtomicU64::new(0), Arc::default(), Arc::default());
         let state = RwLock::new(state);
-        let shared = Arc::new(Shared { world, keys, header, frames, state, leases, sessions });
+        let shared = Arc::new(Shared { world, keys, header, frames, state, witnessed, leases, sessions });
         let mut pool = Self {
             shared,
             options,

@@ -108,6 +108,7 @@ impl Pool {
             exceptions,
             exceptions_count,
             continuity,
+            witnessed: self.shared().witnessed(),
         };
         self.commit(vec![Record::Point(Box::new(point.clone()))])?;
         point.exceptions = Vec::new();

@@ -1,6 +1,7 @@
 //! What readers and the writer of a pool share, and what changes with commits.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use medium::{Clock, Disk, Entropy};
@@ -38,6 +39,8 @@ pub struct Shared {
     pub(crate) header: PoolHeader,
     pub(crate) frames: FrameReader,
     pub(crate) state: RwLock<State>,
+    /// How long the appliance has run in all, in nanoseconds; 0 while nobody says.
+    pub(crate) witnessed: AtomicU64,
     pub(crate) leases: Arc<Leases>,
     pub(crate) sessions: Arc<Sessions>,
 }
@@ -131,6 +134,17 @@ impl Shared {
 
     pub(crate) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the appliance has run in all, in nanoseconds, if anybody said so.
+    #[must_use]
+    pub fn witnessed(&self) -> Option<u64> {
+        Some(self.witnessed.load(Ordering::Relaxed)).filter(|witnessed| *witnessed > 0)
+    }
+
+    /// Says how long the appliance has run in all, in nanoseconds; new points say so from here on.
+    pub fn set_witnessed(&self, nanoseconds: u64) {
+        self.witnessed.store(nanoseconds, Ordering::Relaxed);
     }
 
     /// The identity of the pool.

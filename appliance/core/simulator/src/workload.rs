@@ -273,6 +273,7 @@ impl History {
             exceptions: (0..count).map(exception).collect(),
             exceptions_count: count,
             continuity: Vec::new(),
+            witnessed: None,
         };
         Kept { point, files: Arc::new(session.files.clone()) }
     }

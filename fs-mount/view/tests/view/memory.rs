@@ -65,6 +65,7 @@ impl Memory {
             totals: Totals::default(),
             exceptions: Vec::new(),
             exceptions_count: 0,
+            witnessed: None,
         });
         drop(state);
         self.inode(number, 1, attributes(FileKind::Directory), 0);

@@ -247,6 +247,7 @@ impl Appliance for Memory {
             exceptions: finish.exceptions,
             exceptions_count: finish.exceptions_count,
             continuity: number.to_le_bytes().to_vec(),
+            witnessed: None,
         };
         state.operations = open.operations;
         state.points.push((point.clone(), tree));

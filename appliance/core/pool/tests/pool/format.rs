@@ -109,6 +109,7 @@ fn records() {
         exceptions: Vec::new(),
         exceptions_count: 0,
         continuity: vec![0x88; 16],
+        witnessed: None,
     };
     let records = vec![
         Record::Machine(Machine {

@@ -96,6 +96,7 @@ fn point() -> impl Strategy<Value = Point> {
             exceptions_count: exceptions.len() as u64,
             exceptions,
             continuity,
+            witnessed: None,
         })
 }
 

@@ -74,6 +74,7 @@ pub(crate) fn point(number: u64) -> Point {
         exceptions: vec![],
         exceptions_count: 0,
         continuity: vec![1; 16],
+        witnessed: None,
     }
 }
 
