@@ -164,7 +164,7 @@ impl Connection {
                 fit_exceptions(exceptions);
                 None
             }
-            Request::Verify { .. } => None,
+            Request::Verify { .. } | Request::Keep { .. } => None,
             _ => Some(REQUEST_LIMIT),
         };
         let answer = self.submit(&request)?;

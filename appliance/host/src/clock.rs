@@ -22,6 +22,14 @@ impl Clock for HostClock {
     }
 }
 
+/// Which run of the kernel this is; zeros where the kernel does not say.
+#[must_use]
+pub fn boot_id() -> [u8; 16] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or(0).to_be_bytes()
+}
+
 fn below_second(nanoseconds: i64) -> u32 {
     u32::try_from(nanoseconds).expect("the kernel gives 0 to 999,999,999 nanoseconds")
 }
@@ -48,6 +56,12 @@ mod tests {
         let passed = HostClock.monotonic().checked_sub(started).expect("it never goes back");
         assert!(passed >= Duration::from_millis(5), "{passed:?}");
         assert!(HostClock.now() > before);
+    }
+
+    #[test]
+    fn a_boot_has_one_name() {
+        assert_eq!(boot_id(), boot_id());
+        assert_ne!(boot_id(), [0; 16]);
     }
 
     #[test]

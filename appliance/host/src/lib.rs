@@ -7,5 +7,5 @@ mod clock;
 mod disk;
 mod file;
 
-pub use clock::{HostClock, HostEntropy};
+pub use clock::{HostClock, HostEntropy, boot_id};
 pub use disk::HostDisk;

@@ -9,6 +9,7 @@ use link::{Connection, RemoteArchive};
 use medium::Clock;
 use model::Place;
 use model::archive::{Archive, PointKey};
+use wire::keeping::{Kept, Order};
 use wire::{Peer, Reply, Request};
 
 use crate::appliance::Appliance;
@@ -33,21 +34,29 @@ impl Access {
         {
             return Ok(Self::Socket(Arc::new(connection)));
         }
-        let storage = Storage::start(data.open()?).context("start the writer of the pool")?;
-        Ok(Self::Direct(Appliance::new(storage)))
+        let storage = Storage::start(data.open()?, None).context("start the writer of the pool")?;
+        Ok(Self::Direct(Appliance::new(storage, Arc::default())))
     }
 
     /// Everything that can be read.
     pub(crate) fn archive(&self) -> Arc<dyn Archive> {
         match self {
             Self::Socket(connection) => Arc::new(RemoteArchive::new(Arc::clone(connection))),
-            Self::Direct(appliance) => appliance.archive(&Peer::Local),
+            Self::Direct(appliance) => appliance.reader(&Peer::Local).archive(),
         }
     }
 
     /// The point that is meant.
     pub(crate) fn find(&self, place: &Place) -> anyhow::Result<PointKey> {
         Ok(place.find(&*self.archive(), None, HostClock.now())?.key())
+    }
+
+    /// Gives an order about what is kept.
+    pub(crate) fn keep(&self, order: Order) -> anyhow::Result<Kept> {
+        match self.ask(Request::Keep { order })? {
+            Reply::Kept { answer } => Ok(answer),
+            _ => anyhow::bail!("the appliance answered something else"),
+        }
     }
 
     /// Asks for what only an operator may.

@@ -6,11 +6,12 @@ use std::sync::{Arc, OnceLock};
 use model::archive::{Archive, ArchiveError};
 use model::record::{Label, Machine, RestoreGrant, Source};
 use model::{ErrorKind, MachineId};
-use pool::{Pool, PoolArchive, PoolError, Scope};
+use pool::{Pool, PoolArchive, PoolError, Readings, Scope, Shared};
 use wire::{Peer, Reply, Request};
 
 use crate::backup::Session;
-use crate::listen::{Authority, Backup, Begun, ListenError, Service};
+use crate::keeping::Refusals;
+use crate::listen::{Authority, Backup, Begun, ListenError, Reader, Service};
 use crate::storage::Storage;
 use crate::{operator, tokens};
 
@@ -23,6 +24,7 @@ const SOURCES_MAX: usize = 1000;
 pub(crate) struct Appliance {
     storage: Arc<Storage>,
     authority: OnceLock<Authority>,
+    refusals: Arc<Refusals>,
 }
 
 pub(crate) fn refused(message: impl Into<String>) -> ArchiveError {
@@ -31,8 +33,8 @@ pub(crate) fn refused(message: impl Into<String>) -> ArchiveError {
 
 impl Appliance {
     /// The appliance over a pool.
-    pub(crate) fn new(storage: Storage) -> Self {
-        Self { storage: Arc::new(storage), authority: OnceLock::new() }
+    pub(crate) fn new(storage: Storage, refusals: Arc<Refusals>) -> Self {
+        Self { storage: Arc::new(storage), authority: OnceLock::new(), refusals }
     }
 
     pub(crate) const fn storage(&self) -> &Arc<Storage> {
@@ -61,23 +63,42 @@ impl Appliance {
         let value = self.setting(ADDRESSES)?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&value).lines().map(str::to_owned).collect())
     }
+}
 
-    /// The machines that an agent may read.
-    fn scope(&self, machine: MachineId) -> Scope {
-        self.storage.shared().registry(|registry| {
-            let agent = registry.machines.get(&machine).and_then(|m| m.agent.as_ref());
-            let mut seen = BTreeSet::new();
-            match agent.filter(|agent| !agent.revoked).map(|agent| &agent.restore) {
-                Some(RestoreGrant::All) => return Scope::All,
-                Some(RestoreGrant::Machines(labels)) => {
-                    seen.insert(machine);
-                    seen.extend(labels.iter().filter_map(|label| registry.machine(label)).map(|m| m.id));
-                }
-                Some(RestoreGrant::None) | None => {}
-            }
-            Scope::Machines(seen)
-        })
+/// What a peer reads through.
+struct PeerReader {
+    storage: Arc<Storage>,
+    peer: Peer,
+    readings: Arc<Readings>,
+}
+
+impl Reader for PeerReader {
+    fn archive(&self) -> Arc<dyn Archive> {
+        let shared = self.storage.shared();
+        let scope = match self.peer {
+            Peer::Local => Scope::All,
+            Peer::Agent(machine) => scope(shared, machine),
+            Peer::Unknown => Scope::Machines(BTreeSet::new()),
+        };
+        Arc::new(PoolArchive::new(Arc::clone(shared), scope, Arc::clone(&self.readings)))
     }
+}
+
+/// The machines that an agent may read.
+fn scope(shared: &Shared, machine: MachineId) -> Scope {
+    shared.registry(|registry| {
+        let agent = registry.machines.get(&machine).and_then(|m| m.agent.as_ref());
+        let mut seen = BTreeSet::new();
+        match agent.filter(|agent| !agent.revoked).map(|agent| &agent.restore) {
+            Some(RestoreGrant::All) => return Scope::All,
+            Some(RestoreGrant::Machines(labels)) => {
+                seen.insert(machine);
+                seen.extend(labels.iter().filter_map(|label| registry.machine(label)).map(|m| m.id));
+            }
+            Some(RestoreGrant::None) | None => {}
+        }
+        Scope::Machines(seen)
+    })
 }
 
 impl Service for Appliance {
@@ -99,13 +120,9 @@ impl Service for Appliance {
         *self.storage.shared().keys().naming(machine.domain).as_bytes()
     }
 
-    fn archive(&self, peer: &Peer) -> Arc<dyn Archive> {
-        let scope = match peer {
-            Peer::Local => Scope::All,
-            Peer::Agent(machine) => self.scope(*machine),
-            Peer::Unknown => Scope::Machines(BTreeSet::new()),
-        };
-        Arc::new(PoolArchive::new(Arc::clone(self.storage.shared()), scope))
+    fn reader(&self, peer: &Peer) -> Arc<dyn Reader> {
+        let (storage, peer) = (Arc::clone(&self.storage), *peer);
+        Arc::new(PeerReader { storage, peer, readings: Arc::default() })
     }
 
     fn backup(
@@ -116,6 +133,7 @@ impl Service for Appliance {
     ) -> Result<(Begun, Box<dyn Backup>), ArchiveError> {
         let label = source.clone();
         let source = self.storage.change(move |pool| source_of(pool, machine, &label))?;
+        self.refusals.check(source.id)?;
         let (begun, session) = Session::begin(Arc::clone(&self.storage), source, continuity)?;
         Ok((begun, Box::new(session)))
     }

@@ -49,6 +49,14 @@ const PLACES: &str = "Places:
     seq:1485                   the newest that ends at or before this sequence number
     2026-11-20T10-32-11Z       exactly this one, as `keepfast points` lists it";
 
+/// How rules of retention are written.
+const RULES: &str = "Rules:
+  last=7                        the last seven points
+  hourly=24 daily=30 weekly=8   the newest point of each of the last hours, days, weeks
+  monthly=12 yearly=all         and of months and years; all is a count, too
+  floor-points=3 floor-age=14d  never fewer than three points, nothing younger than 14 days: not even when room is short
+  quota=500GiB                  most bytes of the source";
+
 /// The appliance of Keepfast: keeps machines as they were, and gives them back.
 ///
 /// One program runs on the appliance (`keepfast serve`) and owns the pool in DIR/pool. All other commands talk to it, or
@@ -192,6 +200,34 @@ pub(crate) enum Command {
         #[command(flatten)]
         data: Data,
     },
+    /// Show what would go, what stays, and why
+    ///
+    /// Points go by what `keepfast retention` says, and when room is short. This shows what the appliance does next;
+    /// nothing is changed.
+    Plan(Listing),
+    /// Say what is kept
+    #[command(subcommand)]
+    Retention(RetentionCommand),
+    /// Keep a point whatever retention says, or no longer
+    #[command(after_long_help = PLACES)]
+    Hold {
+        /// MACHINE/SOURCE@WHEN
+        #[arg(value_parser = terminal::place())]
+        place: Place,
+        /// For reasons of law
+        #[arg(long)]
+        legal: bool,
+        /// No longer
+        #[arg(long)]
+        release: bool,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Play a policy forward, day by day
+    ///
+    /// For one source of the size given, on a pool of its own. Nothing is asked of the appliance.
+    #[command(after_long_help = RULES)]
+    Simulate(Simulate),
     /// Look after the pool
     #[command(subcommand)]
     Pool(PoolCommand),
@@ -203,6 +239,66 @@ pub(crate) enum Command {
     /// Print the manual page
     #[command(hide = true)]
     Manual,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RetentionCommand {
+    /// Show the bounds of the pool and what is kept of every source
+    Show(Listing),
+    /// Say what is kept of a source
+    ///
+    /// Without rules: what is kept by default, which is every point for as long as there is room.
+    #[command(after_long_help = RULES)]
+    Set {
+        /// MACHINE/SOURCE
+        source: String,
+        /// Such as daily=30 weekly=8 floor-age=14d
+        rules: Vec<String>,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Bound the pool as a whole
+    ///
+    /// Above `high` points go, cheapest first, until `low` is reached; at the capacity nothing more is taken. Without
+    /// rules: all that the drive has, 90% and 85%.
+    Bounds {
+        /// Such as capacity=2TiB high=90% low=85% points=10000
+        rules: Vec<String>,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Say that the clock of the appliance is right
+    ///
+    /// After the clock has jumped, nothing goes until somebody has looked at it.
+    ConfirmClock(Data),
+}
+
+/// What is played forward.
+#[derive(Args)]
+pub(crate) struct Simulate {
+    /// What is kept, such as daily=30 weekly=8
+    pub(crate) rules: Vec<String>,
+    /// How many days
+    #[arg(long, default_value_t = 365)]
+    pub(crate) days: u32,
+    /// Bytes of the first backup
+    #[arg(long, value_name = "SIZE", default_value = "500GiB")]
+    pub(crate) first: String,
+    /// New bytes of each further backup
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    pub(crate) new: String,
+    /// Bytes of earlier backups that each further backup replaces
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    pub(crate) replaced: String,
+    /// Backups a day
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub(crate) backups: u32,
+    /// Bytes that the pool may take
+    #[arg(long, value_name = "SIZE", default_value = "2TiB")]
+    pub(crate) capacity: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Subcommand)]
@@ -246,6 +342,11 @@ pub(crate) enum PoolCommand {
         #[command(flatten)]
         listing: Listing,
     },
+    /// Count what refers to what anew, and compare it with the catalog
+    ///
+    /// They agree, or there is an error in Keepfast or damage that nobody has noticed: then the exit code is 1. The
+    /// appliance waits meanwhile.
+    Audit(Listing),
     /// Throw the catalog away and make it anew from the segments; the appliance must not run
     ///
     /// The catalog is an index: all that counts is in the segments. A damaged catalog is noticed and made anew by itself;

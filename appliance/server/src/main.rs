@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod data;
 mod files;
+mod keeping;
 mod listen;
 mod operator;
 mod storage;

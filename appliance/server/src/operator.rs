@@ -4,9 +4,9 @@ use model::archive::ArchiveError;
 use wire::message::{PoolStatus, VerifyReport};
 use wire::{Reply, Request};
 
-use crate::addresses;
 use crate::appliance::{Appliance, refused};
 use crate::tokens::{self, Wanted};
+use crate::{addresses, keeping};
 
 /// Does what the operator asks for.
 pub(crate) fn answer(appliance: &Appliance, request: Request) -> Result<Reply, ArchiveError> {
@@ -46,6 +46,7 @@ pub(crate) fn answer(appliance: &Appliance, request: Request) -> Result<Reply, A
             };
             Ok(Reply::Verified { report })
         }
+        Request::Keep { order } => Ok(Reply::Kept { answer: keeping::answer(appliance, order)? }),
         _ => Err(refused("this is not for operators")),
     }
 }

@@ -7,17 +7,23 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::ErrorKind;
 use model::archive::ArchiveError;
 use pool::{Pool, Shared};
 use tracing::{error, info, warn};
 
+use crate::keeping::Keeper;
+
 /// Changes that may wait.
 const WAITING_MAX: usize = 64;
 /// How long nothing happens before the catalog is brought up to date.
 const IDLE: Duration = Duration::from_millis(500);
+/// How long changes may keep the keeper from its work.
+const LATE_MAX: Duration = Duration::from_secs(2);
+/// Shortest time in which changes are waited for.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Longest time between two attempts to open the pool again; they start at [`IDLE`] and get twice as far apart.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -33,12 +39,12 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    /// Hands a pool to a thread of its own.
-    pub(crate) fn start(pool: Pool) -> std::io::Result<Self> {
+    /// Hands a pool to a thread of its own, and to a keeper if it is to be kept within bounds.
+    pub(crate) fn start(pool: Pool, keeper: Option<Keeper>) -> std::io::Result<Self> {
         let shared = Arc::clone(pool.shared());
         let (changes, waiting) = sync_channel(WAITING_MAX);
         let builder = std::thread::Builder::new().name("pool-writer".into());
-        let thread = builder.spawn(move || write(pool, &waiting))?;
+        let thread = builder.spawn(move || write(pool, keeper, &waiting))?;
         Ok(Self { shared, backups: Arc::new(()), changes: Some(changes), thread: Some(thread) })
     }
 
@@ -88,26 +94,46 @@ impl Drop for Storage {
     }
 }
 
-fn write(mut pool: Pool, waiting: &Receiver<Change>) {
+fn write(mut pool: Pool, mut keeper: Option<Keeper>, waiting: &Receiver<Change>) {
     let mut idle = IDLE;
+    let mut due = Instant::now();
     loop {
-        match waiting.recv_timeout(idle) {
+        let until_due = keeper.as_ref().map_or(idle, |_| due.saturating_duration_since(Instant::now()));
+        match waiting.recv_timeout(idle.min(until_due.max(PAUSE))) {
             Ok(change) => {
                 reopen_if_failed(&mut pool);
                 change(&mut pool);
                 idle = IDLE;
+                due = due.min(Instant::now() + IDLE);
+                // Also while changes come without a pause.
+                if due + LATE_MAX < Instant::now() {
+                    due = work(keeper.as_mut(), &mut pool);
+                }
             }
             Err(RecvTimeoutError::Timeout) if pool.is_failed() => {
                 let is_back = reopen_if_failed(&mut pool);
                 idle = if is_back { IDLE } else { (idle * 2).min(IDLE_MAX) };
             }
-            Err(RecvTimeoutError::Timeout) => flush(&mut pool),
+            Err(RecvTimeoutError::Timeout) => {
+                flush(&mut pool);
+                if due <= Instant::now() {
+                    due = work(keeper.as_mut(), &mut pool);
+                }
+            }
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     if !pool.is_failed() {
+        if let Some(keeper) = &mut keeper {
+            keeper.end(&mut pool);
+        }
         flush(&mut pool);
     }
+}
+
+/// Lets the keeper work; when it wants to again.
+fn work(keeper: Option<&mut Keeper>, pool: &mut Pool) -> Instant {
+    Instant::now() + keeper.map_or(IDLE_MAX, |keeper| keeper.work(pool))
 }
 
 fn flush(pool: &mut Pool) {
@@ -131,8 +157,6 @@ fn reopen_if_failed(pool: &mut Pool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use chunk::{BundleLimits, Compressor, Decompressor, Level, VerifiedBuilder};
     use medium::sim::{Fault, FaultPlan, SimClock, SimDisk, SimEntropy};
     use model::record::Label;
@@ -161,7 +185,7 @@ mod tests {
         pool.commit(Vec::new()).unwrap();
         pool.flush_catalog().unwrap();
         drop(pool);
-        Storage::start(Pool::open(world(2), &key, Options::default()).unwrap()).unwrap()
+        Storage::start(Pool::open(world(2), &key, Options::default()).unwrap(), None).unwrap()
     }
 
     fn read(storage: &Storage) -> Result<(), ErrorKind> {

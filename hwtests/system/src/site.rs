@@ -173,6 +173,14 @@ impl Site {
         self.server.take().map_or(Ok(()), |mut server| server.kill().map(drop))
     }
 
+    /// Stops the appliance as its operator does.
+    pub fn stop_server(&mut self) -> Result<()> {
+        let Some(mut server) = self.server.take() else { return Ok(()) };
+        server.interrupt()?;
+        ensure!(server.wait()?.success(), "the appliance did not stop as it should:\n{}", self.log()?);
+        Ok(())
+    }
+
     /// The appliance, which runs.
     pub fn server(&self) -> Result<&Running> {
         self.server.as_ref().context("the appliance does not run")

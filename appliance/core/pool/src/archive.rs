@@ -4,22 +4,25 @@
 //! machine that owns it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use chunk::{FrameKind, NamingKey};
 use model::archive::{Archive, ArchiveError, Change, PointKey, SharedBytes};
 use model::item::{Item, ItemKey};
 use model::record::{Machine, Point, Source};
-use model::{ErrorKind, MachineId, Name, SourceId};
+use model::{ErrorKind, LruCache, MachineId, Name, SourceId};
 use tree::{ItemTree, Root};
 
 use crate::PoolError;
 use crate::catalog::Place;
 use crate::leases::{Lease, Session};
-use crate::reader::FrameReader;
+use crate::reader::{FrameReader, lock};
 use crate::record::Record;
 use crate::registry::{open_record, point_key};
 use crate::state::Shared;
+
+/// Points that stay open for one reader.
+const READINGS_MAX: usize = 8;
 
 /// Whose points a reader may see.
 #[derive(Clone, Debug)]
@@ -35,6 +38,30 @@ pub enum Scope {
 pub struct PoolArchive {
     shared: Arc<Shared>,
     scope: Scope,
+    readings: Arc<Readings>,
+}
+
+/// Points that somebody has opened: those that were used last stay readable, also if they are dropped from history.
+pub struct Readings {
+    leases: Mutex<LruCache<PointKey, Lease>>,
+}
+
+impl Default for Readings {
+    fn default() -> Self {
+        Self { leases: Mutex::new(LruCache::new(READINGS_MAX)) }
+    }
+}
+
+impl Readings {
+    /// Holds a point that is part of history.
+    fn hold(&self, shared: &Shared, key: PointKey) {
+        let mut leases = lock(&self.leases);
+        if leases.get(&key).is_none()
+            && let Ok(lease) = shared.lease(key)
+        {
+            leases.insert(key, lease, 1);
+        }
+    }
 }
 
 /// The root of a point as the tree takes it.
@@ -67,6 +94,12 @@ impl Shared {
         let is_there = self.registry(|registry| registry.points.contains_key(&(source, number)));
         let missing = || PoolError::Missing(format!("point {number} of source {source}"));
         is_there.then_some(lease).ok_or_else(missing)
+    }
+
+    /// Whether somebody reads a point.
+    #[must_use]
+    pub fn is_read(&self, key: PointKey) -> bool {
+        self.leases.is_held(key)
     }
 
     /// Begins a backup: what it is told of is not given back before it ends.
@@ -166,8 +199,8 @@ impl Shared {
 impl PoolArchive {
     /// A view of the pool within a scope.
     #[must_use]
-    pub const fn new(shared: Arc<Shared>, scope: Scope) -> Self {
-        Self { shared, scope }
+    pub const fn new(shared: Arc<Shared>, scope: Scope, readings: Arc<Readings>) -> Self {
+        Self { shared, scope, readings }
     }
 
     fn sees(&self, machine: MachineId) -> bool {
@@ -188,8 +221,15 @@ impl PoolArchive {
         }
     }
 
+    /// A point that may be read, which stays readable from here on.
+    fn open(&self, key: PointKey) -> Result<(Arc<Point>, Machine), PoolError> {
+        let found = self.reach(key)?;
+        self.readings.hold(&self.shared, key);
+        Ok(found)
+    }
+
     fn root(&self, key: PointKey) -> Result<Root, PoolError> {
-        tree_root(&self.reach(key)?.0)
+        tree_root(&self.open(key)?.0)
     }
 }
 
@@ -286,14 +326,14 @@ impl Archive for PoolArchive {
         point: PointKey,
         names: &[Name],
     ) -> Result<Vec<Result<SharedBytes, ArchiveError>>, ArchiveError> {
-        let (_, machine) = self.reach(point)?;
+        let (_, machine) = self.open(point)?;
         let key = self.shared.keys.naming(machine.domain);
         let read = |name: &Name| Ok(self.shared.chunk_of(machine.id, &key, name)?);
         Ok(names.iter().map(read).collect())
     }
 
     fn places(&self, point: PointKey, names: &[Name]) -> Result<Vec<u64>, ArchiveError> {
-        let (_, machine) = self.reach(point)?;
+        let (_, machine) = self.open(point)?;
         let number = |name: &Name| match self.shared.place_for(machine.id, name) {
             // Offsets are multiples of 64 and segments are far below 2^38 bytes.
             Ok(place) => Ok((place.frame.segment.0 << 32) | ((place.frame.offset >> 6) & 0xffff_ffff)),

@@ -42,12 +42,13 @@ mod records;
 mod audit;
 mod counting;
 mod dropping;
+mod measure;
 mod reclaim;
 
 pub mod archive;
 mod verify;
 
-pub use archive::{PoolArchive, Scope};
+pub use archive::{PoolArchive, Readings, Scope};
 pub use audit::Audit;
 pub use counting::Counted;
 pub use error::PoolError;
@@ -56,4 +57,4 @@ pub use pool::{Options, Pool};
 pub use reclaim::{Effort, Reclaimed, Thrift};
 pub use records::NewPoint;
 pub use state::{Shared, World};
-pub use verify::{DAMAGE_MAX, Status, Verification};
+pub use verify::{DAMAGE_MAX, Status, Usage, Verification};

@@ -338,6 +338,16 @@ impl Pool {
         open.chain(self.closed.iter().map(|closed| closed.segment)).collect()
     }
 
+    /// Seals the data segment that is being written if it is worth it and large enough not to end as one of many small
+    /// ones. Everything in it is committed.
+    pub(crate) fn seal_if(&mut self, is_worth: impl Fn(SegmentNumber) -> bool) -> Result<(), PoolError> {
+        let least = self.options.limits.data_bytes / 4;
+        self.guard(|pool| {
+            let full = pool.data.take_if(|open| open.length() >= least && is_worth(open.number()));
+            full.map_or(Ok(()), OpenSegment::seal)
+        })
+    }
+
     /// Takes a page of a tree; its name. Durable with the next commit.
     pub fn put_page(&mut self, bytes: Vec<u8>) -> Result<Name, PoolError> {
         self.guard(|pool| {

@@ -120,6 +120,8 @@ impl Pool {
         // The figures are those of the catalog.
         self.commit(Vec::new())?;
         self.flush_catalog()?;
+        let uses = self.shared().state().catalog()?.segments()?;
+        self.seal_if(|open| uses.iter().any(|(segment, used)| *segment == open && thrift.wants(used)))?;
         let open = self.open_segments();
         let shared = self.shared();
         let mut state = shared.state_mut();
@@ -131,7 +133,7 @@ impl Pool {
                 && !state.stuck.contains(segment)
                 && state.mark.length_of(*segment).is_some()
         };
-        let condemned: Vec<_> = state.catalog()?.segments()?.into_iter().filter(worth).collect();
+        let condemned: Vec<_> = uses.into_iter().filter(worth).collect();
         state.condemned = condemned.iter().take(CONDEMNED_MAX).map(|(segment, _)| (*segment, next)).collect();
         Ok(())
     }

@@ -19,6 +19,7 @@ use model::record::Point;
 use model::{MachineId, Name, SegmentNumber};
 
 use crate::PoolError;
+use crate::catalog::Kind;
 use crate::reader::FrameReader;
 use crate::segment::FramePlace;
 use crate::state::Shared;
@@ -83,7 +84,35 @@ impl Verification {
     }
 }
 
+/// What a pool takes on its drive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Valid bytes of all segments.
+    pub segment_bytes: u64,
+    /// About how many of them could be given back.
+    pub reclaimable_bytes: u64,
+    /// Bytes that are free on the drive.
+    pub available_bytes: u64,
+}
+
 impl Shared {
+    /// What the pool takes on its drive.
+    pub fn usage(&self) -> Result<Usage, PoolError> {
+        let available_bytes = self.world.disk.space()?.available_bytes;
+        let state = self.state();
+        let mut usage = Usage { available_bytes, ..Usage::default() };
+        usage.segment_bytes = state.mark.lengths.iter().map(|(_, length)| length).sum();
+        for (segment, used) in
+            state.catalog()?.segments()?.into_iter().filter(|(_, u)| u.kind == Kind::Chunks)
+        {
+            let length = u128::from(state.mark.length_of(segment).unwrap_or(0));
+            let dead = u128::from(used.stored.saturating_sub(used.live));
+            let share = (length * dead).checked_div(u128::from(used.stored)).unwrap_or(0);
+            usage.reclaimable_bytes += u64::try_from(share).unwrap_or(u64::MAX);
+        }
+        Ok(usage)
+    }
+
     /// The pool in figures.
     pub fn status(&self) -> Result<Status, PoolError> {
         let space = self.world.disk.space()?;

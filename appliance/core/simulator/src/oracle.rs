@@ -71,7 +71,7 @@ impl Oracle {
         same("machines", &self.machines, &registry.machines)?;
         same("sources", &self.sources, &registry.sources)?;
         same("settings", &self.settings, &registry.settings)?;
-        let archive = PoolArchive::new(Arc::clone(pool.shared()), Scope::All);
+        let archive = PoolArchive::new(Arc::clone(pool.shared()), Scope::All, Arc::default());
         self.check_points(&registry, &archive)
     }
 
@@ -114,7 +114,7 @@ impl Oracle {
         pool: &Pool,
         readers: impl Iterator<Item = &'a Kept>,
     ) -> Result<(), String> {
-        let archive = PoolArchive::new(Arc::clone(pool.shared()), Scope::All);
+        let archive = PoolArchive::new(Arc::clone(pool.shared()), Scope::All, Arc::default());
         readers.into_iter().try_for_each(|kept| {
             let key = kept.point.key();
             let files = restore(&archive, key)?;

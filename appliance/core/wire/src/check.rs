@@ -9,6 +9,7 @@ use model::record::{EXCEPTIONS_MAX, Exception, Label, Machine, Point, RestoreGra
 
 use crate::WireError;
 use crate::frame::BODY_MAX;
+use crate::keeping::Order;
 use crate::message::{ITEMS_MAX, NAMES_MAX, OPERATIONS_MAX, Reply, Request};
 
 /// Longest text that names a program or a host.
@@ -48,7 +49,7 @@ pub(crate) fn topic(body: &[u8]) -> Result<(Topic, usize), WireError> {
         2 | 4 | 5 | 7 => (Topic::Backup, 1024),
         24 | 25 => (Topic::Read, names),
         16..=23 => (Topic::Read, 1024),
-        32..=35 => (Topic::Admin, BODY_MAX),
+        32..=36 => (Topic::Admin, BODY_MAX),
         found => return Err(WireError::UnknownRequest { found }),
     })
 }
@@ -133,6 +134,10 @@ pub(crate) fn request(request: &Request) -> Result<(), WireError> {
             grant(restore)
         }
         Request::Revoke { machine } => label(machine),
+        Request::Keep { order: Order::SetPolicy { machine, source, .. } } => {
+            label(machine)?;
+            label(source)
+        }
         Request::Data { .. }
         | Request::Abort { .. }
         | Request::Machines
@@ -140,7 +145,8 @@ pub(crate) fn request(request: &Request) -> Result<(), WireError> {
         | Request::Points { .. }
         | Request::Point { .. }
         | Request::Status
-        | Request::Verify { .. } => Ok(()),
+        | Request::Verify { .. }
+        | Request::Keep { .. } => Ok(()),
     }
 }
 
@@ -184,6 +190,7 @@ pub(crate) fn reply(reply: &Reply) -> Result<(), WireError> {
         | Reply::Durable { .. }
         | Reply::Token { .. }
         | Reply::Status { .. }
-        | Reply::Verified { .. } => Ok(()),
+        | Reply::Verified { .. }
+        | Reply::Kept { .. } => Ok(()),
     }
 }

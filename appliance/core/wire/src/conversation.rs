@@ -355,7 +355,8 @@ impl Conversation {
             Request::CreateToken { .. }
             | Request::Revoke { .. }
             | Request::Status
-            | Request::Verify { .. } => Ok(Event::Admin { id, request }),
+            | Request::Verify { .. }
+            | Request::Keep { .. } => Ok(Event::Admin { id, request }),
             request => Ok(Event::Read { id, request }),
         }
     }

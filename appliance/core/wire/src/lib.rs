@@ -9,6 +9,7 @@
 mod error;
 
 pub mod frame;
+pub mod keeping;
 pub mod message;
 
 mod check;

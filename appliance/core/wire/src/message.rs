@@ -11,6 +11,8 @@ pub use model::record::fit_exceptions;
 use model::record::{Exception, Label, Machine, Point, RestoreGrant, Source, Totals};
 use model::{Name, SequenceNumber, SourceId, Time};
 
+use crate::keeping::{Kept, Order};
+
 /// The version of the protocol that this program speaks.
 pub const VERSION: u16 = 1;
 /// The name of the protocol in the TLS handshake (ALPN).
@@ -255,6 +257,13 @@ pub enum Request {
         #[n(0)]
         point: Option<PointKey>,
     },
+    /// Something about what is kept. Local only.
+    #[n(36)]
+    Keep {
+        /// What.
+        #[n(0)]
+        order: Order,
+    },
 }
 
 /// What the appliance answers or tells.
@@ -441,6 +450,13 @@ pub enum Reply {
         /// What was found.
         #[n(0)]
         report: VerifyReport,
+    },
+    /// To `Keep`.
+    #[n(35)]
+    Kept {
+        /// What came of it.
+        #[n(0)]
+        answer: Kept,
     },
 }
 

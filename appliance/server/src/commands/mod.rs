@@ -6,6 +6,7 @@ mod look;
 mod mount;
 mod pool;
 mod restore;
+mod retention;
 mod serve;
 mod token;
 
@@ -27,6 +28,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Done> {
         Command::Diff { before, after, listing } => diff::run(&before, &after, &listing),
         Command::Restore { place, args, data } => restore::run(&place, args, &data),
         Command::Mount { directory, data } => mount::run(&directory, &data),
+        Command::Plan(listing) => retention::plan(&listing),
+        Command::Retention(command) => retention::run(command),
+        Command::Hold { place, legal, release, data } => retention::hold(&place, legal, release, &data),
+        Command::Simulate(wanted) => retention::play(&wanted),
         Command::Pool(command) => pool::run(command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "keepfast", &mut std::io::stdout());

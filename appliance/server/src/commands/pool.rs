@@ -6,6 +6,7 @@ use anyhow::bail;
 use model::Place;
 use serde_json::{Value, json};
 use terminal::Done;
+use wire::keeping::{Kept, Order};
 use wire::message::PoolStatus;
 use wire::{Reply, Request};
 
@@ -17,6 +18,7 @@ pub(crate) fn run(command: PoolCommand) -> anyhow::Result<Done> {
     match command {
         PoolCommand::Status(listing) => status(&listing),
         PoolCommand::Verify { place, listing } => verify(place.as_ref(), &listing),
+        PoolCommand::Audit(listing) => audit(&listing),
         PoolCommand::RebuildCatalog(data) => rebuild(&data),
     }
 }
@@ -114,6 +116,37 @@ fn verify(place: Option<&Place>, listing: &Listing) -> anyhow::Result<Done> {
     }
     if report.damage_count > 0 {
         bail!("the pool is damaged; what is listed above cannot be restored whole, everything else can");
+    }
+    Ok(Done::Whole)
+}
+
+fn audit(listing: &Listing) -> anyhow::Result<Done> {
+    let access = Access::open(&listing.data.data)?;
+    let Kept::Audit { report } = access.keep(Order::Audit)? else {
+        bail!("the appliance answered something else")
+    };
+    let mut out = std::io::stdout().lock();
+    if listing.json {
+        let row = json!({
+            "points": report.points,
+            "chunks": report.chunks,
+            "pages": report.pages,
+            "segments": report.segments,
+            "wrong": report.wrong,
+            "wrong_count": report.wrong_count,
+        });
+        writeln!(out, "{row:#}")?;
+    } else {
+        report.wrong.iter().try_for_each(|wrong| writeln!(out, "wrong\t{wrong}"))?;
+        let (points, chunks, pages) = (report.points, report.chunks, report.pages);
+        writeln!(
+            out,
+            "{points} points, {chunks} chunks, {pages} pages counted; {} wrong",
+            report.wrong_count
+        )?;
+    }
+    if report.wrong_count > 0 {
+        bail!("the catalog is wrong; stop the appliance and run keepfast pool rebuild-catalog");
     }
     Ok(Done::Whole)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use host::HostClock;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use terminal::Done;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +15,7 @@ use tracing::{info, warn};
 use crate::appliance::Appliance;
 use crate::cli::Data;
 use crate::data::DataDirectory;
+use crate::keeping::{Keeper, Refusals};
 use crate::listen::{Limits, Listener, Options, Service};
 use crate::storage::Storage;
 
@@ -34,8 +36,10 @@ pub(crate) fn run(data: &Data, listen: &[SocketAddr], announce: Vec<String>) -> 
     for damage in opened.pool.shared().damage() {
         warn!(damage, "found when the pool was opened");
     }
-    let storage = Storage::start(opened.pool).context("start the writer of the pool")?;
-    let appliance = Arc::new(Appliance::new(storage));
+    let (clock, refusals) = (Arc::new(HostClock), Arc::new(Refusals::default()));
+    let keeper = Keeper::new(opened.pool.shared(), clock, host::boot_id(), Arc::clone(&refusals));
+    let storage = Storage::start(opened.pool, Some(keeper)).context("start the writer of the pool")?;
+    let appliance = Arc::new(Appliance::new(storage, refusals));
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(serve(Arc::clone(&appliance), &directory, listen, announce))?;
     runtime.shutdown_timeout(STOP_MAX);

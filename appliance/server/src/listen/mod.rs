@@ -36,7 +36,7 @@ pub(crate) use authority::Authority;
 pub(crate) use error::ListenError;
 pub(crate) use limits::Limits;
 pub(crate) use listener::{Listener, Options};
-pub(crate) use service::{Backup, Begun, Finished, Service};
+pub(crate) use service::{Backup, Begun, Finished, Reader, Service};
 
 #[cfg(test)]
 mod tests;

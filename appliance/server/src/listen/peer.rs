@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
+use wire::keeping::Kept;
 use wire::{Conversation, Event, FrameKind, Outgoing, Peer, Receiver, Reply, Request};
 
 use super::admission::Place;
@@ -23,7 +24,7 @@ use super::limits::{CONNECTIONS_PER_MACHINE, OUTBOX_MAX, READS_PER_PEER};
 use super::listener::Shared;
 use super::session::{Command, News, Report, Session};
 use super::writer::{Writer, linger};
-use super::{Backup, Begun, read};
+use super::{Backup, Begun, Reader, read};
 
 /// Bytes that are read at a time from a peer that is known.
 const READ_LENGTH: usize = 32 << 10;
@@ -127,6 +128,7 @@ type Permit = (OwnedSemaphorePermit, BackupPlace);
 struct Talk {
     who: Who,
     place: Option<Place>,
+    reader: Arc<dyn Reader>,
     shared: Arc<Shared>,
     conversation: Conversation,
     sessions: HashMap<u64, Session>,
@@ -140,6 +142,7 @@ impl Talk {
     fn new(who: Who, place: Option<Place>, shared: Arc<Shared>, outbox: mpsc::Sender<Outgoing>) -> Self {
         Self {
             conversation: Conversation::new(who.peer),
+            reader: shared.service.reader(&who.peer),
             who,
             place,
             shared,
@@ -323,13 +326,13 @@ impl Talk {
     }
 
     fn read(&mut self, id: u32, request: Request) -> Result<(), Ending> {
-        let (shared, peer, own) = (Arc::clone(&self.shared), self.who.peer, Arc::clone(&self.reads));
+        let (shared, reader, own) =
+            (Arc::clone(&self.shared), Arc::clone(&self.reader), Arc::clone(&self.reads));
         self.work.spawn(async move {
             // Held until the answer is on its way out, so that a slow reader cannot gather answers.
             let permit = own.acquire_owned().await.ok();
             let _reading = shared.reads.acquire().await;
-            let service = Arc::clone(&shared.service);
-            let reading = tokio::task::spawn_blocking(move || read::answer(&service.archive(&peer), request));
+            let reading = tokio::task::spawn_blocking(move || read::answer(&reader.archive(), request));
             let (reply, bulk) = settle(reading.await)
                 .unwrap_or_else(|error| (Reply::Failed { session: None, error }, Vec::new()));
             Done::Answer { id, reply, bulk, permit }
@@ -349,6 +352,8 @@ impl Talk {
             match &mut reply {
                 Reply::Status { status } => read::fit_lines(&mut status.damage),
                 Reply::Verified { report } => read::fit_lines(&mut report.damage),
+                Reply::Kept { answer: Kept::Plan { lines, .. } } => read::fit_lines(lines),
+                Reply::Kept { answer: Kept::Audit { report } } => read::fit_lines(&mut report.wrong),
                 _ => {}
             }
             if revokes {

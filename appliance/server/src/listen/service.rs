@@ -22,8 +22,8 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// The key of the chunk names of a machine.
     fn naming_key(&self, machine: &Machine) -> [u8; 32];
 
-    /// What a peer may read.
-    fn archive(&self, peer: &Peer) -> Arc<dyn Archive>;
+    /// What a peer may read, for as long as it is connected.
+    fn reader(&self, peer: &Peer) -> Arc<dyn Reader>;
 
     /// Begins a backup of a source, which is made if it is new.
     fn backup(
@@ -44,6 +44,13 @@ pub(crate) trait Service: Send + Sync + 'static {
 
     /// Keeps bytes under a name; durable when it returns.
     fn set_setting(&self, name: &str, value: &[u8]) -> Result<(), ArchiveError>;
+}
+
+/// What a peer may read.
+pub(crate) trait Reader: Send + Sync {
+    /// As it is at the moment. Points that were opened through one of them stay readable, a few at a time, until the
+    /// reader is dropped.
+    fn archive(&self) -> Arc<dyn Archive>;
 }
 
 /// How a backup begins.

@@ -145,7 +145,7 @@ fn a_machine_learns_nothing_of_the_chunks_of_others() {
         "ownership is part of the truth"
     );
     let scope = Scope::Machines([second.id].into());
-    let archive = PoolArchive::new(Arc::clone(pool.shared()), scope);
+    let archive = PoolArchive::new(Arc::clone(pool.shared()), scope, Arc::default());
     assert_eq!(archive.machines().unwrap().len(), 1);
     let point = PointKey { source: home.source.id, number: 1 };
     assert_eq!(archive.point(point).unwrap_err().kind, ErrorKind::Missing);

@@ -213,7 +213,7 @@ impl Home {
 
 /// What sees all machines.
 pub(crate) fn archive(pool: &Pool) -> PoolArchive {
-    PoolArchive::new(Arc::clone(pool.shared()), Scope::All)
+    PoolArchive::new(Arc::clone(pool.shared()), Scope::All, Arc::default())
 }
 
 /// All points, oldest first.

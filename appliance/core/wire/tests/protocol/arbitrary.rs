@@ -10,6 +10,7 @@ use model::{DomainId, EntryName, ErrorKind, MachineId, Name, ObjectId, SequenceN
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use wire::keeping::{AuditReport, Hold, Kept, Order, PlannedFold, SourcePolicy};
 use wire::message::{ChunkResult, PoolStatus, Reply, Request, StoredChange, StoredItem, VerifyReport};
 
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -185,6 +186,51 @@ fn administering() -> impl Strategy<Value = Request> {
         label().prop_map(|machine| Request::Revoke { machine }),
         Just(Request::Status),
         option::of(point_key()).prop_map(|point| Request::Verify { point }),
+        order().prop_map(|order| Request::Keep { order }),
+    ]
+}
+
+fn order() -> impl Strategy<Value = Order> {
+    let hold = prop_oneof![Just(Hold::Pin), Just(Hold::Legal)];
+    prop_oneof![
+        Just(Order::Plan),
+        Just(Order::Policies),
+        option::of(text()).prop_map(|text| Order::SetBounds { text }),
+        (label(), label(), option::of(text())).prop_map(|(machine, source, text)| Order::SetPolicy {
+            machine,
+            source,
+            text
+        }),
+        (point_key(), hold, any::<bool>()).prop_map(|(point, hold, is_on)| Order::Hold {
+            point,
+            hold,
+            is_on
+        }),
+        Just(Order::ConfirmClock),
+        Just(Order::Audit),
+    ]
+}
+
+fn kept() -> impl Strategy<Value = Kept> {
+    let fold = (point_key(), text()).prop_map(|(point, reason)| PlannedFold { point, reason });
+    let source =
+        (label(), label(), text(), any::<bool>()).prop_map(|(machine, source, policy, is_default)| {
+            SourcePolicy { machine, source, policy, is_default }
+        });
+    let report = (any::<[u64; 5]>(), vec(text(), 0..5)).prop_map(|(n, wrong)| AuditReport {
+        points: n[0],
+        chunks: n[1],
+        pages: n[2],
+        segments: n[3],
+        wrong,
+        wrong_count: n[4],
+    });
+    prop_oneof![
+        (vec(text(), 0..5), vec(fold, 0..5), any::<u64>())
+            .prop_map(|(lines, folds, folds_count)| Kept::Plan { lines, folds, folds_count }),
+        (text(), vec(source, 0..5)).prop_map(|(bounds, sources)| Kept::Policies { bounds, sources }),
+        Just(Kept::Done),
+        report.prop_map(|report| Kept::Audit { report }),
     ]
 }
 
@@ -271,6 +317,7 @@ fn reporting() -> impl Strategy<Value = Reply> {
         (text(), time()).prop_map(|(text, expires)| Reply::Token { text, expires }),
         status.prop_map(|status| Reply::Status { status }),
         report.prop_map(|report| Reply::Verified { report }),
+        kept().prop_map(|answer| Reply::Kept { answer }),
     ]
 }
 

@@ -5,6 +5,7 @@ use model::record::{Label, RestoreGrant, Totals};
 use model::{ErrorKind, MachineId, Name, SequenceNumber, SourceId, Time};
 use wire::conversation::{CREDIT_STEP, IN_FLIGHT_MAX, SESSIONS_MAX};
 use wire::frame::COST_LEAST;
+use wire::keeping::Order;
 use wire::message::{CREDIT_INITIAL, VERSION};
 use wire::{Caller, Conversation, Credit, Event, Frame, Incoming, Limits, Peer, Reply, Request, WireError};
 
@@ -89,6 +90,7 @@ fn all() -> Vec<(Request, usize)> {
         (Request::Revoke { machine }, 0),
         (Request::Status, 0),
         (Request::Verify { point: None }, 0),
+        (Request::Keep { order: Order::Plan }, 0),
     ]
 }
 
@@ -126,7 +128,11 @@ fn every_request_in_every_state() {
         );
         let is_admin = matches!(
             request,
-            Request::CreateToken { .. } | Request::Revoke { .. } | Request::Status | Request::Verify { .. }
+            Request::CreateToken { .. }
+                | Request::Revoke { .. }
+                | Request::Status
+                | Request::Verify { .. }
+                | Request::Keep { .. }
         );
         let expect = |breach: bool, refused: bool| match (breach, refused) {
             (true, _) => Outcome::Breach,

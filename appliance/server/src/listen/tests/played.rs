@@ -18,7 +18,7 @@ use model::{DomainId, ErrorKind, MachineId, Name, SequenceNumber, SourceId, Time
 use tokio::sync::watch;
 use wire::{Finish, Peer, Pin, Reply, Request, Secret, Token};
 
-use crate::listen::{Authority, Backup, Begun, Finished, Limits, Listener, Options, Service};
+use crate::listen::{Authority, Backup, Begun, Finished, Limits, Listener, Options, Reader, Service};
 
 /// The secret of the token that the played appliance has made for machine 1.
 pub(crate) const SECRET: [u8; 16] = *b"one good secret!";
@@ -117,9 +117,8 @@ impl Service for Front {
         KEY
     }
 
-    fn archive(&self, peer: &Peer) -> Arc<dyn Archive> {
-        let allowed = *peer == Peer::Local || self.0.readable.load(Ordering::SeqCst);
-        Arc::new(PlayedArchive { played: Arc::clone(&self.0), allowed })
+    fn reader(&self, peer: &Peer) -> Arc<dyn Reader> {
+        Arc::new(PlayedReader { played: Arc::clone(&self.0), peer: *peer })
     }
 
     fn backup(
@@ -223,6 +222,18 @@ impl Backup for PlayedBackup {
             exceptions: finish.exceptions,
             ..point(1)
         })))
+    }
+}
+
+struct PlayedReader {
+    played: Arc<Played>,
+    peer: Peer,
+}
+
+impl Reader for PlayedReader {
+    fn archive(&self) -> Arc<dyn Archive> {
+        let allowed = self.peer == Peer::Local || self.played.readable.load(Ordering::SeqCst);
+        Arc::new(PlayedArchive { played: Arc::clone(&self.played), allowed })
     }
 }
 

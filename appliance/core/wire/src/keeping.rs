@@ -1,0 +1,158 @@
+//! What the operator says and asks about what is kept: policies, holds, plans, and whether the books are right.
+//!
+//! Policies and bounds travel in the text form in which they are written on a command line; the appliance parses them.
+
+use minicbor::{Decode, Encode};
+use model::archive::PointKey;
+use model::record::Label;
+
+/// What the operator wants.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Order {
+    /// What would go, what stays, and why.
+    #[n(0)]
+    Plan,
+    /// The bounds of the pool and the policy of every source.
+    #[n(1)]
+    Policies,
+    /// Bounds the pool.
+    #[n(2)]
+    SetBounds {
+        /// The bounds, or nothing for the default.
+        #[n(0)]
+        text: Option<String>,
+    },
+    /// Says what is kept of a source.
+    #[n(3)]
+    SetPolicy {
+        /// The machine.
+        #[n(0)]
+        machine: Label,
+        /// The source.
+        #[n(1)]
+        source: Label,
+        /// The policy, or nothing for the default.
+        #[n(2)]
+        text: Option<String>,
+    },
+    /// Keeps a point whatever policies say, or no longer.
+    #[n(4)]
+    Hold {
+        /// Which point.
+        #[n(0)]
+        point: PointKey,
+        /// Why.
+        #[n(1)]
+        hold: Hold,
+        /// From here on, or no longer.
+        #[n(2)]
+        is_on: bool,
+    },
+    /// The clock of the appliance is right.
+    #[n(5)]
+    ConfirmClock,
+    /// Counts everything anew.
+    #[n(6)]
+    Audit,
+}
+
+/// Why a point is kept whatever policies say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Hold {
+    /// The operator wants it.
+    #[n(0)]
+    Pin,
+    /// For reasons of law.
+    #[n(1)]
+    Legal,
+}
+
+/// The answer to an [`Order`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Kept {
+    /// To `Plan`.
+    #[n(0)]
+    Plan {
+        /// All of it in sentences.
+        #[n(0)]
+        lines: Vec<String>,
+        /// What goes, in this order; as much of it as fits.
+        #[n(1)]
+        folds: Vec<PlannedFold>,
+        /// How much goes.
+        #[n(2)]
+        folds_count: u64,
+    },
+    /// To `Policies`.
+    #[n(1)]
+    Policies {
+        /// The bounds of the pool.
+        #[n(0)]
+        bounds: String,
+        /// The sources, by machine and name.
+        #[n(1)]
+        sources: Vec<SourcePolicy>,
+    },
+    /// To what only changes something.
+    #[n(2)]
+    Done,
+    /// To `Audit`.
+    #[n(3)]
+    Audit {
+        /// What was found.
+        #[n(0)]
+        report: AuditReport,
+    },
+}
+
+/// A point that goes.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PlannedFold {
+    /// Which one.
+    #[n(0)]
+    pub point: PointKey,
+    /// Why, in a word: counts, quota, points or pressure.
+    #[n(1)]
+    pub reason: String,
+}
+
+/// What is kept of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SourcePolicy {
+    /// The machine.
+    #[n(0)]
+    pub machine: Label,
+    /// The source.
+    #[n(1)]
+    pub source: Label,
+    /// Its policy.
+    #[n(2)]
+    pub policy: String,
+    /// Nobody has said it: it is the default.
+    #[n(3)]
+    pub is_default: bool,
+}
+
+/// What a recount found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct AuditReport {
+    /// Points that were counted.
+    #[n(0)]
+    pub points: u64,
+    /// Chunks that were compared.
+    #[n(1)]
+    pub chunks: u64,
+    /// Pages that were compared.
+    #[n(2)]
+    pub pages: u64,
+    /// Segments whose figures were compared.
+    #[n(3)]
+    pub segments: u64,
+    /// Where the catalog says something else, in words.
+    #[n(4)]
+    pub wrong: Vec<String>,
+    /// How often it does.
+    #[n(5)]
+    pub wrong_count: u64,
+}

@@ -1,0 +1,145 @@
+//! `keepfast plan`, `keepfast retention`, `keepfast hold` and `keepfast simulate`.
+
+use std::io::Write;
+
+use anyhow::{Context, bail};
+use host::HostClock;
+use medium::Clock;
+use model::Place;
+use model::record::Label;
+use retention::quantity::{Size, parse_bytes};
+use retention::{Day, Policy, PoolBounds, SIMULATED, SourceDay, Workload, simulate};
+use serde_json::{Value, json};
+use terminal::Done;
+use wire::keeping::{Hold, Kept, Order};
+
+use crate::access::Access;
+use crate::cli::{Data, Listing, RetentionCommand, Simulate};
+
+/// How much of what a backup replaces was new shortly before, in thousandths: half, as nobody says otherwise.
+const YOUNG_SHARE: u16 = 500;
+/// Most lines of a simulation; each stands for as many days as it takes.
+const LINES_MAX: usize = 24;
+
+pub(crate) fn run(command: RetentionCommand) -> anyhow::Result<Done> {
+    match command {
+        RetentionCommand::Show(listing) => show(&listing),
+        RetentionCommand::Set { source, rules, data } => {
+            let (machine, source) = source.split_once('/').context("a source is written MACHINE/SOURCE")?;
+            let (machine, source) = (Label::new(machine)?, Label::new(source)?);
+            order(&data, Order::SetPolicy { machine, source, text: text(&rules) })
+        }
+        RetentionCommand::Bounds { rules, data } => order(&data, Order::SetBounds { text: text(&rules) }),
+        RetentionCommand::ConfirmClock(data) => order(&data, Order::ConfirmClock),
+    }
+}
+
+/// The rules as one line; none without any.
+fn text(rules: &[String]) -> Option<String> {
+    (!rules.is_empty()).then(|| rules.join(" "))
+}
+
+fn order(data: &Data, order: Order) -> anyhow::Result<Done> {
+    match Access::open(&data.data)?.keep(order)? {
+        Kept::Done => Ok(Done::Whole),
+        _ => bail!("the appliance answered something else"),
+    }
+}
+
+pub(crate) fn hold(place: &Place, legal: bool, release: bool, data: &Data) -> anyhow::Result<Done> {
+    let access = Access::open(&data.data)?;
+    let point = access.find(place)?;
+    let hold = if legal { Hold::Legal } else { Hold::Pin };
+    access.keep(Order::Hold { point, hold, is_on: !release })?;
+    Ok(Done::Whole)
+}
+
+fn show(listing: &Listing) -> anyhow::Result<Done> {
+    let Kept::Policies { bounds, sources } = Access::open(&listing.data.data)?.keep(Order::Policies)? else {
+        bail!("the appliance answered something else")
+    };
+    let mut out = std::io::stdout().lock();
+    if listing.json {
+        let source = |one: &wire::keeping::SourcePolicy| {
+            json!({
+                "source": format!("{}/{}", one.machine, one.source),
+                "policy": one.policy,
+                "default": one.is_default,
+            })
+        };
+        let row = json!({ "bounds": bounds, "sources": sources.iter().map(source).collect::<Vec<_>>() });
+        writeln!(out, "{row:#}")?;
+        return Ok(Done::Whole);
+    }
+    writeln!(out, "pool\t{bounds}")?;
+    for one in sources {
+        let remark = if one.is_default { "\t(default: every point while there is room)" } else { "" };
+        writeln!(out, "{}/{}\t{}{remark}", one.machine, one.source, one.policy)?;
+    }
+    Ok(Done::Whole)
+}
+
+pub(crate) fn plan(listing: &Listing) -> anyhow::Result<Done> {
+    let access = Access::open(&listing.data.data)?;
+    let Kept::Plan { lines, folds, folds_count } = access.keep(Order::Plan)? else {
+        bail!("the appliance answered something else")
+    };
+    let mut out = std::io::stdout().lock();
+    if listing.json {
+        let fold = |fold: &wire::keeping::PlannedFold| json!({ "source": fold.point.source.0, "number": fold.point.number, "reason": fold.reason });
+        let folds: Vec<Value> = folds.iter().map(fold).collect();
+        writeln!(out, "{:#}", json!({ "sentences": lines, "folds": folds, "folds_count": folds_count }))?;
+    } else {
+        lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    }
+    Ok(Done::Whole)
+}
+
+pub(crate) fn play(wanted: &Simulate) -> anyhow::Result<Done> {
+    let size = |what: &str, text: &str| {
+        parse_bytes(text).with_context(|| format!("--{what} is a size such as 500GiB, not {text}"))
+    };
+    let policy = Policy::parse(&wanted.rules.join(" "))?;
+    let workload = Workload {
+        first_bytes: size("first", &wanted.first)?,
+        points_by_day: vec![wanted.backups],
+        new_bytes: size("new", &wanted.new)?,
+        replaced_bytes: size("replaced", &wanted.replaced)?,
+        young_share: YOUNG_SHARE,
+    };
+    let bounds =
+        PoolBounds { capacity_bytes: Some(size("capacity", &wanted.capacity)?), ..PoolBounds::default() };
+    let timeline = simulate(&policy, &workload, &bounds, HostClock.now(), wanted.days);
+    let mut out = std::io::stdout().lock();
+    if wanted.json {
+        let days: Vec<Value> = timeline.days.iter().map(row).collect();
+        writeln!(out, "{:#}", Value::Array(days))?;
+        return Ok(Done::Whole);
+    }
+    writeln!(out, "day\tpoints\tholds\tfolded\trefused")?;
+    let every = timeline.days.len().div_ceil(LINES_MAX).max(1);
+    for part in timeline.days.chunks(every) {
+        let all = || part.iter().map(of_source);
+        let (folds, refusals) =
+            (all().map(|day| day.folds).sum::<u64>(), all().map(|day| day.refusals).sum::<u64>());
+        let Some(last) = part.last() else { continue };
+        let (day, points) = (last.day + 1, of_source(last).reach.points);
+        writeln!(out, "{day}\t{points}\t{}\t{folds}\t{refusals}", Size(last.used_bytes))?;
+    }
+    Ok(Done::Whole)
+}
+
+fn of_source(day: &Day) -> SourceDay {
+    day.sources.get(&SIMULATED).copied().unwrap_or_default()
+}
+
+fn row(day: &Day) -> Value {
+    let source = of_source(day);
+    json!({
+        "day": day.day + 1,
+        "points": source.reach.points,
+        "bytes": day.used_bytes,
+        "folded": source.folds,
+        "refused": source.refusals,
+    })
+}

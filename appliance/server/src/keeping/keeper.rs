@@ -1,0 +1,298 @@
+//! The keeper: counts, folds and gives room back, a little at a time, on the thread that writes to the pool.
+//!
+//! Others wait for that thread, so a step is short, and the keeper rests three times as long as it worked; when room
+//! is short it rests no longer. Plans are drawn from the settings of the pool and carried out in rounds: after a few
+//! folds the figures are looked at again.
+//!
+//! Time for floors is witnessed here, by the monotonic clock, and kept with the pool.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use medium::Clock;
+use model::SourceId;
+use model::archive::{ArchiveError, PointKey};
+use pool::{Counted, Effort, Pool, Reclaimed, Shared, Thrift};
+use retention::{BootId, FoldReason, Observation, Plan, Verdict, Witness, plan};
+use tracing::{error, info, warn};
+
+use super::orders::{name_of, reason};
+use super::picture::{Measure, Measured, picture};
+use super::refusals::Refusals;
+use super::settings::{self, CLOCK_CONFIRMED, WITNESS};
+
+/// Births that are counted at a time.
+const BIRTHS: usize = 20_000;
+/// Bytes that are copied or freed at a time.
+const BYTES: u64 = 64 << 20;
+/// How often the keeper looks when nothing is to be done.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often it looks when it waits for something.
+const WAIT: Duration = Duration::from_secs(1);
+/// How often witnessed time is stored, if nothing else is.
+const WITNESS_EVERY: Duration = Duration::from_secs(3600);
+/// How long room may be held up by backups that are under way.
+const HOLD_UP_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The same when the pool is above its high-water mark.
+const HOLD_UP_MAX_PRESSED: Duration = Duration::from_secs(3600);
+/// Most points that go in one round; the figures are looked at after it.
+const FOLDS_MAX: usize = 1000;
+/// The same when they go because room is short.
+const FOLDS_MAX_PRESSED: usize = 8;
+/// Most points that are measured before a plan is drawn.
+const MEASURED_AT_A_TIME: usize = 64;
+/// What is worth giving back when room is short: down to a twentieth of a segment.
+const THRIFTS_PRESSED: [Thrift; 3] = [Thrift(250), Thrift(125), Thrift(50)];
+
+/// Keeps a pool within its bounds.
+pub(crate) struct Keeper {
+    clock: Arc<dyn Clock>,
+    boot: BootId,
+    witness: Witness,
+    /// When the witness was stored last, and whether it is of any use.
+    stored: Duration,
+    is_stored: bool,
+    is_frozen: bool,
+    /// The pool is above its high-water mark.
+    is_pressed: bool,
+    /// When plans were drawn last, and over what.
+    planned: Option<(Duration, u64)>,
+    waiting_since: Option<Duration>,
+    measured: Measured,
+    refusals: Arc<Refusals>,
+}
+
+impl Keeper {
+    /// The keeper of a pool.
+    pub(crate) fn new(
+        shared: &Shared,
+        clock: Arc<dyn Clock>,
+        boot: [u8; 16],
+        refusals: Arc<Refusals>,
+    ) -> Self {
+        let witness = shared.registry(settings::witness);
+        let stored = clock.monotonic();
+        let (boot, is_frozen) = (BootId(boot), witness.now().frozen.is_some());
+        let mut keeper = Self {
+            clock,
+            boot,
+            witness,
+            stored,
+            is_stored: true,
+            is_frozen,
+            is_pressed: false,
+            planned: None,
+            waiting_since: None,
+            measured: Measured::new(),
+            refusals,
+        };
+        keeper.look_at_clocks(shared);
+        keeper
+    }
+
+    /// Does what is due, for a moment; how long until the next time.
+    pub(crate) fn work(&mut self, pool: &mut Pool) -> Duration {
+        if pool.is_failed() {
+            return WAIT;
+        }
+        let began = self.clock.monotonic();
+        let next = self.step(pool).unwrap_or_else(|cause| {
+            error!(%cause, "room cannot be given back at the moment");
+            LOOK_EVERY
+        });
+        let rest = (self.clock.monotonic().saturating_sub(began)) * if self.is_pressed { 0 } else { 3 };
+        next.max(rest.min(LOOK_EVERY))
+    }
+
+    fn step(&mut self, pool: &mut Pool) -> Result<Duration, ArchiveError> {
+        self.look_at_clocks(pool.shared());
+        self.confirm_clock(pool)?;
+        self.store_witness(pool)?;
+        if pool.count(BIRTHS)? == Counted::More {
+            return Ok(Duration::ZERO);
+        }
+        if self.is_due(pool.shared()) && self.fold(pool)? {
+            return Ok(Duration::ZERO);
+        }
+        match self.reclaim(pool)? {
+            Reclaimed::Bytes { freed, copied } => {
+                info!(freed, copied, "room was given back");
+                self.waiting_since = None;
+                self.planned = None;
+                Ok(Duration::ZERO)
+            }
+            Reclaimed::Counting => Ok(Duration::ZERO),
+            Reclaimed::Waiting => {
+                self.wait(pool);
+                Ok(WAIT)
+            }
+            Reclaimed::Nothing => {
+                self.waiting_since = None;
+                Ok(LOOK_EVERY)
+            }
+        }
+    }
+
+    /// One step of giving room back; when it is short, less and less has to be of no use in a segment for it to go.
+    fn reclaim(&self, pool: &mut Pool) -> Result<Reclaimed, ArchiveError> {
+        let effort = Effort { births: BIRTHS, bytes: BYTES };
+        let further = if self.is_pressed { THRIFTS_PRESSED.as_slice() } else { &[] };
+        for thrift in std::iter::once(&Thrift::DEFAULT).chain(further) {
+            match pool.reclaim(*thrift, effort)? {
+                Reclaimed::Nothing => {}
+                other => return Ok(other),
+            }
+        }
+        Ok(Reclaimed::Nothing)
+    }
+
+    /// Believes the clock again if the operator has said that it is right.
+    fn confirm_clock(&mut self, pool: &mut Pool) -> Result<(), ArchiveError> {
+        if !pool.shared().registry(|registry| registry.settings.contains_key(CLOCK_CONFIRMED)) {
+            return Ok(());
+        }
+        if self.witness.confirm(self.observation()).is_some() {
+            info!("the operator has confirmed the clock; points are folded again");
+        }
+        self.is_frozen = false;
+        self.planned = None;
+        pool.set_setting(WITNESS, Some(self.witness.encode()))?;
+        Ok(pool.set_setting(CLOCK_CONFIRMED, None)?)
+    }
+
+    /// Stores what has been witnessed, before the program ends.
+    pub(crate) fn end(&mut self, pool: &mut Pool) {
+        self.look_at_clocks(pool.shared());
+        if let Err(cause) = pool.set_setting(WITNESS, Some(self.witness.encode())) {
+            warn!(cause = %ArchiveError::from(cause), "the witnessed time could not be stored; floors last longer");
+        }
+    }
+
+    fn observation(&self) -> Observation {
+        Observation { wall: self.clock.now(), monotonic: self.clock.monotonic(), boot_id: self.boot }
+    }
+
+    fn look_at_clocks(&mut self, shared: &Shared) {
+        let verdict = self.witness.observe(self.observation());
+        let witnessed = self.witness.now().witnessed.0.as_nanos();
+        shared.set_witnessed(u64::try_from(witnessed).unwrap_or(u64::MAX).max(1));
+        if let Verdict::Frozen(freeze) = verdict
+            && !std::mem::replace(&mut self.is_frozen, true)
+        {
+            self.is_stored = false;
+            error!("{}", freeze.in_words());
+        }
+    }
+
+    fn store_witness(&mut self, pool: &mut Pool) -> Result<(), ArchiveError> {
+        let now = self.clock.monotonic();
+        if !self.is_stored || now.saturating_sub(self.stored) >= WITNESS_EVERY {
+            (self.stored, self.is_stored) = (now, true);
+            pool.set_setting(WITNESS, Some(self.witness.encode()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a plan is to be drawn: there are other points or settings than the last time, or that was a while ago.
+    fn is_due(&self, shared: &Shared) -> bool {
+        let digest = shared.registry(settings::digest);
+        let long_ago = |at: Duration| self.clock.monotonic().saturating_sub(at) >= LOOK_EVERY;
+        self.planned.is_none_or(|(at, then)| digest != then || long_ago(at))
+    }
+
+    /// Draws a plan and carries a round of it out; whether anything went.
+    fn fold(&mut self, pool: &mut Pool) -> Result<bool, ArchiveError> {
+        // The figures are those of the catalog.
+        pool.commit(Vec::new())?;
+        pool.flush_catalog()?;
+        let shared = Arc::clone(pool.shared());
+        let (policies, bounds) =
+            shared.registry(|registry| (settings::policies(registry), settings::bounds(registry)));
+        let (policies, bounds, now) = (policies?, bounds?, self.witness.now());
+        let state = picture(&shared, &self.measured)?;
+        // What is on its way to be given back takes room still.
+        self.is_pressed = state.used_bytes > bounds.marks(state.drives_bytes).high_bytes;
+        let mut plan = plan(&state, &policies, &bounds, &now);
+        if plan.pressure.is_some() && self.measure(&shared)? {
+            plan = retention::plan(&picture(&shared, &self.measured)?, &policies, &bounds, &now);
+        }
+        self.refuse(&shared, &plan);
+        let is_pressure = |fold: &&retention::Fold| fold.reason == FoldReason::Pressure;
+        let wanted = plan.folds.iter().filter(|fold| !is_pressure(fold)).take(FOLDS_MAX);
+        let mut round: Vec<_> = wanted.collect();
+        if round.is_empty() {
+            round = plan.folds.iter().filter(is_pressure).take(FOLDS_MAX_PRESSED).collect();
+        }
+        self.planned = Some((self.clock.monotonic(), shared.registry(settings::digest)));
+        if round.is_empty() {
+            return Ok(false);
+        }
+        let keys: Vec<PointKey> =
+            round.iter().map(|fold| PointKey { source: fold.source, number: fold.number }).collect();
+        pool.drop_points(&keys)?;
+        for fold in round {
+            let source = shared.registry(|registry| name_of(registry, fold.source));
+            info!(source, point = fold.number, reason = reason(fold.reason), "a point was folded");
+        }
+        self.planned = None;
+        Ok(true)
+    }
+
+    /// Measures what points hold alone, of those that are not measured between the neighbours that they have; a few at
+    /// a time. Whether any was.
+    fn measure(&mut self, shared: &Arc<Shared>) -> Result<bool, ArchiveError> {
+        let mut wanted = Vec::new();
+        shared.registry(|registry| {
+            self.measured.retain(|key, _| registry.points.contains_key(&(key.source, key.number)));
+            for source in registry.sources.keys() {
+                let row: Vec<u64> = registry.points_of(*source).map(|point| point.number).collect();
+                let at = |at: usize| row.get(at).copied();
+                for (place, number) in row.iter().enumerate().take(row.len().saturating_sub(1)) {
+                    let key = PointKey { source: *source, number: *number };
+                    let (before, after) = (place.checked_sub(1).and_then(at), at(place + 1));
+                    let known = self.measured.get(&key);
+                    if known.is_none_or(|known| (known.before, known.after) != (before, after)) {
+                        wanted.push((key, before, after));
+                    }
+                }
+            }
+        });
+        wanted.truncate(MEASURED_AT_A_TIME);
+        for (key, before, after) in &wanted {
+            if let Some(bytes) = shared.own_bytes(*key)? {
+                self.measured.insert(*key, Measure { before: *before, after: *after, bytes });
+            }
+        }
+        Ok(!wanted.is_empty())
+    }
+
+    /// Says from whom nothing more is taken.
+    fn refuse(&self, shared: &Shared, plan: &Plan) {
+        let sentences: BTreeMap<SourceId, String> = shared.registry(|registry| {
+            let names = |source| name_of(registry, source);
+            let refusal = |source: &SourceId| {
+                let shortfall = plan.refusal(*source)?;
+                Some((*source, shortfall.in_words(&names)))
+            };
+            registry.sources.keys().filter_map(refusal).collect()
+        });
+        for (source, sentence) in &sentences {
+            let source = shared.registry(|registry| name_of(registry, *source));
+            warn!(source, "nothing more is taken: {sentence}");
+        }
+        self.refusals.replace(sentences);
+    }
+
+    /// Backups hold room up; not for ever.
+    fn wait(&mut self, pool: &mut Pool) {
+        let now = self.clock.monotonic();
+        let since = *self.waiting_since.get_or_insert(now);
+        let limit = if self.is_pressed { HOLD_UP_MAX_PRESSED } else { HOLD_UP_MAX };
+        if now.saturating_sub(since) >= limit {
+            let count = pool.fence_sessions();
+            warn!(count, "backups that were under way for too long have to begin again: they held up room");
+            self.waiting_since = None;
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A pool keeps itself within its bounds: points go as retention says, their room comes back, and where floors leave
+//! none, new data is refused and nothing is lost.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use system::{Site, differences, expect, noise, run};
+
+const MIB: u64 = 1 << 20;
+
+/// Bytes of all segments.
+fn stored(site: &Site) -> u64 {
+    let segments = fs::read_dir(site.data().join("pool/segments")).unwrap();
+    segments.map(|entry| entry.unwrap().metadata().map_or(0, |found| found.len())).sum()
+}
+
+/// Waits until something holds, for no longer than a minute: that is how soon room has to come back.
+fn within_a_minute(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what} within a minute");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A site with a source of one file.
+fn site_with_tree() -> (Site, PathBuf) {
+    let site = Site::start().unwrap();
+    let tree = site.path("files");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("same"), noise(0, 3 << 20)).unwrap();
+    site.protect(&tree).unwrap();
+    (site, tree)
+}
+
+/// Backs the tree up after its file has got other content.
+fn back_up(site: &Site, tree: &Path, number: u64) {
+    fs::write(tree.join("file"), noise(number, 24 << 20)).unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+}
+
+fn keepfast(site: &Site, arguments: &[&str]) -> String {
+    expect(&mut site.keepfast(arguments).unwrap(), 0).unwrap()
+}
+
+/// The pool is sound, and its books are right.
+fn check(site: &Site) {
+    site.verify().unwrap();
+    let audit = keepfast(site, &["pool", "audit"]);
+    assert!(audit.ends_with("; 0 wrong\n"), "{audit}");
+}
+
+#[test]
+fn points_go_as_their_policy_says_and_their_room_comes_back() {
+    let (mut site, tree) = site_with_tree();
+    for number in 1..=8 {
+        back_up(&site, &tree, number);
+    }
+    assert_eq!((site.points().unwrap().len(), stored(&site) > 190 * MIB), (8, true));
+    let plan = keepfast(&site, &["plan"]);
+    assert!(plan.starts_with("Nothing is to be folded.\nKeep 8 points of web1/files: "), "{plan}");
+    let points = site.points().unwrap();
+    let pinned = format!("web1/files@{}", points[1]);
+    keepfast(&site, &["hold", &pinned]);
+    keepfast(&site, &["retention", "set", "web1/files", "last=2", "floor-points=1", "floor-age=0s"]);
+    let shown = keepfast(&site, &["retention", "show"]);
+    assert!(shown.contains("web1/files\tlast=2 floor-points=1 floor-age=0s\n"), "{shown}");
+    within_a_minute("points go", || site.points().unwrap().len() == 3);
+    within_a_minute("room comes back", || stored(&site) < 110 * MIB);
+    let kept = [&points[1], &points[6], &points[7]].map(String::clone);
+    assert_eq!(site.points().unwrap(), kept);
+    check(&site);
+
+    keepfast(&site, &["hold", "--release", &pinned]);
+    within_a_minute("what is no longer held goes", || site.points().unwrap().len() == 2);
+    let restored = site.restore("latest", &tree).unwrap();
+    assert_eq!(differences(&tree, &restored).unwrap(), "");
+    // Also from the segments alone.
+    site.stop_server().unwrap();
+    keepfast(&site, &["pool", "rebuild-catalog"]);
+    site.start_server().unwrap();
+    assert_eq!(site.points().unwrap(), kept[1..]);
+    check(&site);
+}
+
+#[test]
+fn a_bounded_pool_folds_under_pressure_and_refuses_what_floors_leave_no_room_for() {
+    let (site, tree) = site_with_tree();
+    back_up(&site, &tree, 0);
+    keepfast(&site, &["retention", "set", "web1/files", "floor-points=1", "floor-age=0s"]);
+    keepfast(&site, &["retention", "bounds", "capacity=400MiB", "high=60%", "low=50%"]);
+    for number in 1..=20 {
+        back_up(&site, &tree, number);
+        within_a_minute("the pool gets below its high-water mark", || stored(&site) < 260 * MIB);
+    }
+    let left = site.points().unwrap().len();
+    assert!((2..12).contains(&left), "{left} points are left");
+    check(&site);
+
+    keepfast(&site, &["retention", "set", "web1/files", "floor-points=1", "floor-age=30d"]);
+    keepfast(&site, &["retention", "bounds", "capacity=100MiB"]);
+    let refused = |site: &Site| {
+        let output = run(&mut site.agent(&["backup"]).unwrap()).unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    fs::write(tree.join("file"), noise(99, 24 << 20)).unwrap();
+    within_a_minute("new data is refused", || refused(&site).0 == Some(1));
+    let (_, words) = refused(&site);
+    assert!(words.contains("web1/files") && words.contains("100MiB") || words.contains("floor"), "{words}");
+    let before = site.points().unwrap();
+    assert!(before.len() >= left, "nothing went: {before:?}");
+    check(&site);
+
+    keepfast(&site, &["retention", "bounds"]);
+    within_a_minute("it recovers by itself", || refused(&site).0 == Some(0));
+    assert_eq!(differences(&tree, &site.restore("latest", &tree).unwrap()).unwrap(), "");
+}
+
+#[test]
+fn a_point_that_is_read_in_a_mount_stays_to_the_end() {
+    let (site, tree) = site_with_tree();
+    back_up(&site, &tree, 1);
+    let point = site.points().unwrap().remove(0);
+    let mount = site.mount("mount").unwrap();
+    let below = mount.at(&format!("points/{point}"), &tree);
+    let open = fs::File::open(below.join("file")).unwrap();
+    let read = |from: u64, length: usize| {
+        let mut bytes = vec![0; length];
+        std::os::unix::fs::FileExt::read_exact_at(&open, &mut bytes, from).map(|()| bytes)
+    };
+    read(0, 4096).unwrap();
+    for number in 2..=8 {
+        back_up(&site, &tree, number);
+    }
+    keepfast(&site, &["retention", "set", "web1/files", "last=1", "floor-points=1", "floor-age=0s"]);
+    within_a_minute("others go", || site.points().unwrap().len() == 2);
+    within_a_minute("room comes back", || stored(&site) < 100 * MIB);
+    let whole = noise(1, 24 << 20);
+    assert!(read(0, whole.len()).unwrap() == whole, "the open file reads right to its end");
+    drop(open);
+    assert_eq!(mount.end().unwrap().code(), Some(0));
+    within_a_minute("what nobody reads goes", || site.points().unwrap().len() == 1);
+    check(&site);
+}
