@@ -86,10 +86,11 @@ impl Pool {
     /// # Errors
     /// Those of [`Self::count`], and of a drive that fails.
     pub fn reclaim(&mut self, thrift: Thrift, effort: Effort) -> Result<Reclaimed, PoolError> {
+        let shared = Arc::clone(self.shared());
+        let openings = shared.openings();
         if self.count(effort.births)? == Counted::More {
             return Ok(Reclaimed::Counting);
         }
-        let shared = Arc::clone(self.shared());
         if shared.state().condemned.is_empty() {
             self.condemn(thrift)?;
         }
@@ -105,6 +106,10 @@ impl Pool {
         // What is counted is on the drive before anything goes by it.
         self.commit(Vec::new())?;
         self.flush_catalog()?;
+        if shared.openings() != openings {
+            // A catalog that found no room was opened again: what was counted and what was condemned is forgotten.
+            return Ok(Reclaimed::Counting);
+        }
         self.remove_segments(&ready, effort)
     }
 
@@ -166,8 +171,12 @@ impl Pool {
         if removed.is_empty() {
             return Ok(Reclaimed::Bytes { freed: 0, copied: moved.copied });
         }
+        let openings = self.shared().openings();
         self.commit(vec![Record::Removed { segments: removed.clone() }])?;
-        self.forget_removed(&moved, &removed);
+        // An opening has read the record already.
+        if self.shared().openings() == openings {
+            self.forget_removed(&moved, &removed);
+        }
         self.flush_catalog()?;
         self.remove_files(&removed)?;
         Ok(Reclaimed::Bytes { freed, copied: moved.copied })

@@ -11,5 +11,6 @@ mod faults;
 mod flips;
 mod format;
 mod full;
+mod giving;
 mod life;
 mod reclaim;

@@ -29,11 +29,11 @@ pub(crate) fn audit(pool: &mut Pool) {
     assert_eq!((audit.wrong, audit.points), (Vec::new(), points(pool).len() as u64));
 }
 
-fn count(pool: &mut Pool) {
+pub(crate) fn count(pool: &mut Pool) {
     while pool.count(1000).unwrap() == Counted::More {}
 }
 
-fn drop_points(pool: &mut Pool, home: &Home, numbers: impl IntoIterator<Item = u64>) {
+pub(crate) fn drop_points(pool: &mut Pool, home: &Home, numbers: impl IntoIterator<Item = u64>) {
     count(pool);
     let key = |number| PointKey { source: home.source.id, number };
     pool.drop_points(&numbers.into_iter().map(key).collect::<Vec<_>>()).unwrap();

@@ -1,0 +1,55 @@
+//! Giving back room when something else happens meanwhile: a drive that is full for a moment, readers, damage.
+
+use medium::sim::{Fault, FaultPlan, SimDisk};
+use pool::{Effort, Options, Pool, Reclaimed, Thrift};
+
+use crate::reclaim::{audit, drop_points, reclaim};
+use crate::world::{Home, bundle, chunks, files, filled, options, read_points};
+
+/// A pool whose segments with points 1 to 3 are condemned, and a backup that counted on chunks of point 2 and has
+/// made a point of them since, which is not counted; another backup has sent something that no commit covers.
+fn relied_upon(disk: &SimDisk, catalog_batch: usize) -> (Pool, Home) {
+    let (mut pool, home) = filled(disk, Options { catalog_batch, ..options() }, 6);
+    let session = pool.shared().begin_session();
+    let names = home.names(&pool, 2);
+    let lengths = pool.shared().known_lengths(home.machine.id, &names, &session).unwrap();
+    assert!(lengths.iter().all(Option::is_some));
+    drop_points(&mut pool, &home, [1, 2, 3]);
+    assert_eq!(reclaim(&mut pool), 0);
+    home.commit(&mut pool, 2, files(&names, &chunks(2))).unwrap();
+    drop(session);
+    pool.put_bundle(home.machine.id, bundle(&home.naming(&pool), chunks(90)).1).unwrap();
+    (pool, home)
+}
+
+#[test]
+fn a_drive_that_is_full_for_a_moment_while_room_is_given_back_loses_nothing() {
+    let mut failed = 0;
+    for (catalog_batch, at) in (4..40).flat_map(|batch| (1..12).map(move |at| (batch, at))) {
+        let disk = SimDisk::new(1);
+        let (mut pool, _) = relied_upon(&disk, catalog_batch);
+        disk.fail(FaultPlan::once(Fault::NoSpace, disk.operations() + at).under("catalog"));
+        let context = format!("a batch of {catalog_batch}, operation {at}");
+        for _ in 0..40 {
+            match pool.reclaim(Thrift(1), Effort::default()) {
+                Ok(Reclaimed::Nothing) => break,
+                Ok(_) => {}
+                Err(_) => {
+                    failed += 1;
+                    disk.clear_faults();
+                    pool.reopen().unwrap();
+                }
+            }
+        }
+        disk.clear_faults();
+        assert_eq!(read_points(&pool), [4, 5, 6, 2], "{context}");
+        audit(&mut pool);
+        let dump = pool.shared().dump().unwrap();
+        drop(pool);
+        let mut pool = crate::world::open_without_catalog(&disk, 2, options());
+        assert_eq!(read_points(&pool), [4, 5, 6, 2], "{context}");
+        audit(&mut pool);
+        assert_eq!(pool.shared().dump().unwrap().mark.chunk_bytes, dump.mark.chunk_bytes, "{context}");
+    }
+    assert!(failed > 0);
+}
