@@ -275,15 +275,13 @@ impl State {
         names: &[Name],
         session: Option<u64>,
     ) -> Result<Vec<Option<Place>>, PoolError> {
-        let mut places: Vec<Option<Place>> =
-            names.iter().map(|name| self.recent.chunks.get(name).and_then(known_place).flatten()).collect();
-        let unknown: Vec<Name> =
-            names.iter().zip(&places).filter(|(_, p)| p.is_none()).map(|(n, _)| *n).collect();
+        // What the catalog says counts only of names that nothing recent is said of, not even that they are gone.
+        let recent = |name: &Name| self.recent.chunks.get(name).and_then(known_place);
+        let unknown: Vec<Name> = names.iter().filter(|name| recent(name).is_none()).copied().collect();
         let found = if unknown.is_empty() { Vec::new() } else { self.catalog()?.chunks(&unknown)? };
         let mut found = found.into_iter();
-        for place in places.iter_mut().filter(|place| place.is_none()) {
-            *place = found.next().and_then(|entry| entry.place);
-        }
+        let place = |name| recent(name).unwrap_or_else(|| found.next().and_then(|entry| entry.place));
+        let mut places: Vec<Option<Place>> = names.iter().map(place).collect();
         let is_kept = |place: &Place| self.is_present(place) && !self.is_condemned(place, session);
         places.iter_mut().for_each(|place| *place = place.filter(is_kept));
         let is_foreign = |name: &Name, place: &Option<Place>| {

@@ -1,5 +1,8 @@
 //! Giving back room when something else happens meanwhile: a drive that is full for a moment, readers, damage.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use medium::sim::{Fault, FaultPlan, SimDisk};
 use pool::{Effort, Options, Pool, Reclaimed, Thrift};
 
@@ -52,4 +55,32 @@ fn a_drive_that_is_full_for_a_moment_while_room_is_given_back_loses_nothing() {
         assert_eq!(pool.shared().dump().unwrap().mark.chunk_bytes, dump.mark.chunk_bytes, "{context}");
     }
     assert!(failed > 0);
+}
+
+#[test]
+fn a_chunk_that_went_is_never_said_to_be_known() {
+    for _ in 0..40 {
+        let disk = SimDisk::new(1);
+        let (mut pool, home) = filled(&disk, Options { catalog_batch: 100_000, ..options() }, 30);
+        drop_points(&mut pool, &home, 1..=29);
+        let names: Vec<_> = (1..=29).flat_map(|n| home.names(&pool, n).split_off(1)).collect();
+        let (shared, machine) = (std::sync::Arc::clone(pool.shared()), home.machine.id);
+        let is_done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let asks = || {
+                let mut was_absent = vec![false; names.len()];
+                while !is_done.load(Ordering::Acquire) {
+                    let known = shared.known(machine, &names).unwrap();
+                    for (at, known) in known.into_iter().enumerate() {
+                        assert!(!(known && was_absent[at]), "chunk {at} is known after it was not");
+                        was_absent[at] |= !known;
+                    }
+                }
+            };
+            let asked = [scope.spawn(asks), scope.spawn(asks)];
+            reclaim(&mut pool);
+            is_done.store(true, Ordering::Release);
+            asked.into_iter().for_each(|asked| asked.join().unwrap());
+        });
+    }
 }
