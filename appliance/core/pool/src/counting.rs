@@ -127,8 +127,12 @@ impl State {
         self.progress = None;
         if progress.is_leaving {
             self.registry.dropped.remove(&(key.source, key.number));
-            let keys = [point_key(key.source, key.number), dropped_key(key.source, key.number)];
-            self.recent.records.extend(keys.map(|key| (key, None)));
+            self.recent.records.push((point_key(key.source, key.number), None));
+            // Where newer points are lost to damage, this record is all that keeps its number from being given again.
+            let newest = self.registry.points_of(key.source).next_back().map(|point| point.number);
+            if newest.is_some_and(|newest| newest > key.number) {
+                self.recent.records.push((dropped_key(key.source, key.number), None));
+            }
         }
         let was_counted =
             if progress.is_leaving { self.counted.remove(&key) } else { self.counted.insert(key) };

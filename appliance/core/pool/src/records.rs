@@ -82,12 +82,11 @@ impl Pool {
     pub fn commit_point(&mut self, new: NewPoint) -> Result<Point, PoolError> {
         let (number, id) = {
             let state = self.shared().state();
-            let last = state.registry.points_of(new.source).next_back().map_or(0, |point| point.number);
             let base = new.finished.folder_name();
             let taken = |id: &str| state.registry.points_of(new.source).rev().any(|point| point.id == id);
             let again = (2u64..).map(|n| format!("{base}-{n}"));
             let id = std::iter::once(base.clone()).chain(again).find(|id| !taken(id));
-            (last + 1, id.unwrap_or(base))
+            (state.registry.next_point(new.source), id.unwrap_or(base))
         };
         let mut continuity = vec![0; 16];
         self.shared().world.entropy.fill(&mut continuity);

@@ -22,6 +22,8 @@ pub struct Registry {
     pub points: BTreeMap<(SourceId, u64), Arc<Point>>,
     /// Points that are no longer part of history and not counted out yet, in the same way.
     pub dropped: BTreeMap<(SourceId, u64), Arc<Point>>,
+    /// The highest number that a point of each source is known to have had, also if its record is lost.
+    pub numbers: BTreeMap<SourceId, u64>,
     /// Settings.
     pub settings: BTreeMap<String, Vec<u8>>,
 }
@@ -29,6 +31,14 @@ pub struct Registry {
 impl Registry {
     /// Takes a record in.
     pub fn apply(&mut self, record: &Record) {
+        if let Some((source, number)) = match record {
+            Record::Point(point) => Some((point.source, point.number)),
+            Record::Dropped { source, number } => Some((*source, *number)),
+            _ => None,
+        } {
+            let highest = self.numbers.entry(source).or_default();
+            *highest = number.max(*highest);
+        }
         match record {
             Record::Machine(machine) => {
                 self.machines.insert(machine.id, machine.clone());
@@ -70,6 +80,12 @@ impl Registry {
     /// The points of a source, oldest first.
     pub fn points_of(&self, source: SourceId) -> impl DoubleEndedIterator<Item = &Arc<Point>> {
         self.points.range((source, 0)..=(source, u64::MAX)).map(|(_, point)| point)
+    }
+
+    /// The number for the next point of a source: that of no point before, and of none that was dropped.
+    #[must_use]
+    pub fn next_point(&self, source: SourceId) -> u64 {
+        self.numbers.get(&source).map_or(1, |number| number + 1)
     }
 
     /// The number for the next machine.

@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use medium::sim::{Fault, FaultPlan, SimDisk};
-use pool::{Effort, Options, Pool, Reclaimed, Thrift};
+use pool::{Counted, Effort, Options, Pool, Reclaimed, Thrift};
 
+use crate::drive::{IN_PAYLOAD, frames, last_meta, rot};
 use crate::reclaim::{audit, drop_points, reclaim};
-use crate::world::{Home, bundle, chunks, files, filled, options, read_points};
+use crate::world::{
+    Home, bundle, chunks, files, filled, open, open_without_catalog, options, points, read_points, roomy,
+};
 
 /// A pool whose segments with points 1 to 3 are condemned, and a backup that counted on chunks of point 2 and has
 /// made a point of them since, which is not counted; another backup has sent something that no commit covers.
@@ -28,7 +31,7 @@ fn relied_upon(disk: &SimDisk, catalog_batch: usize) -> (Pool, Home) {
 #[test]
 fn a_drive_that_is_full_for_a_moment_while_room_is_given_back_loses_nothing() {
     let mut failed = 0;
-    for (catalog_batch, at) in (4..40).flat_map(|batch| (1..12).map(move |at| (batch, at))) {
+    for (catalog_batch, at) in (1..40).flat_map(|batch| (1..40).step_by(2).map(move |at| (batch, at))) {
         let disk = SimDisk::new(1);
         let (mut pool, _) = relied_upon(&disk, catalog_batch);
         disk.fail(FaultPlan::once(Fault::NoSpace, disk.operations() + at).under("catalog"));
@@ -49,7 +52,7 @@ fn a_drive_that_is_full_for_a_moment_while_room_is_given_back_loses_nothing() {
         audit(&mut pool);
         let dump = pool.shared().dump().unwrap();
         drop(pool);
-        let mut pool = crate::world::open_without_catalog(&disk, 2, options());
+        let mut pool = open_without_catalog(&disk, 2, options());
         assert_eq!(read_points(&pool), [4, 5, 6, 2], "{context}");
         audit(&mut pool);
         assert_eq!(pool.shared().dump().unwrap().mark.chunk_bytes, dump.mark.chunk_bytes, "{context}");
@@ -82,5 +85,35 @@ fn a_chunk_that_went_is_never_said_to_be_known() {
             is_done.store(true, Ordering::Release);
             asked.into_iter().for_each(|asked| asked.join().unwrap());
         });
+    }
+}
+
+#[test]
+fn the_number_of_a_point_that_was_dropped_is_not_given_to_another() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, roomy(), 5);
+    drop_points(&mut pool, &home, [3, 4]);
+    pool.flush_catalog().unwrap();
+    drop(pool);
+    let (path, bytes) = last_meta(&disk);
+    for (frame, _) in frames(&bytes) {
+        let disk = disk.snapshot();
+        rot(&disk, &path, frame, IN_PAYLOAD);
+        let mut pool = open_without_catalog(&disk, 2, roomy());
+        if pool.shared().machine_of(home.source.id).is_err() {
+            continue;
+        }
+        home.add_point(&mut pool, 9).unwrap();
+        let newest = |pool: &Pool| points(pool).pop().map(|point| (point.number, point.sequence.0));
+        let expected = newest(&pool);
+        assert!(expected.is_some_and(|(number, sequence)| number >= 5 && sequence == 9), "{expected:?}");
+        while pool.count(1000).is_ok_and(|counted| counted == Counted::More) {}
+        pool.flush_catalog().unwrap();
+        drop(pool);
+        let pool = open(&disk, 3, roomy()).unwrap();
+        assert_eq!(newest(&pool), expected, "without the frame at {frame}");
+        drop(pool);
+        let pool = open_without_catalog(&disk, 3, roomy());
+        assert_eq!(newest(&pool), expected, "from the segments, without the frame at {frame}");
     }
 }
