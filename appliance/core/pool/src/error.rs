@@ -190,6 +190,11 @@ impl PoolError {
         of_content && !matches!(self, Self::Catalog { .. } | Self::CatalogValue(_))
     }
 
+    /// Whether something in a segment is not to be had from where it is: it is lost, or the drive refuses to read it.
+    pub(crate) fn is_of_place(&self) -> bool {
+        self.is_damage() || matches!(self, Self::Disk(error) if is_unreadable(error))
+    }
+
     /// It and its causes, in one line.
     pub(crate) fn in_words(&self) -> String {
         model::archive::ArchiveError::new(self.kind(), self).message

@@ -155,7 +155,7 @@ impl Pool {
                     removed.push(*segment);
                     freed += length;
                 }
-                Err(error) if error.is_damage() => {
+                Err(error) if error.is_of_place() => {
                     let mut state = self.shared().state_mut();
                     state.stuck.insert(*segment);
                     state.condemned.remove(segment);

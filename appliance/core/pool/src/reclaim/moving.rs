@@ -42,7 +42,13 @@ impl Pool {
         moved: &mut Moved,
     ) -> Result<(), PoolError> {
         let shared = Arc::clone(self.shared());
-        let segment = shared.frames.segment(number)?;
+        let segment = match shared.frames.segment(number) {
+            Err(error) if live == 0 && error.is_of_place() => {
+                moved.unsure.insert(number);
+                return Ok(());
+            }
+            segment => segment?,
+        };
         if segment.header.kind != SegmentKind::Data {
             return Err(PoolError::SegmentHeader { segment: number, what: "it is not one of data" });
         }
@@ -61,7 +67,7 @@ impl Pool {
             let place = FramePlace { segment: number, offset, sealed_length: header.sealed_length() };
             match shared.frames.read(place) {
                 Ok(frame) => found += self.move_frame(place, &frame, moved, &mut gone)?,
-                Err(error) if error.is_damage() => {
+                Err(error) if error.is_of_place() => {
                     moved.unsure.insert(number);
                     problem.get_or_insert(error);
                 }

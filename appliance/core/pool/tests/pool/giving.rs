@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use medium::Disk;
 use medium::sim::{Fault, FaultPlan, SimDisk};
 use pool::{Counted, Effort, Options, Pool, Reclaimed, Thrift};
 
-use crate::drive::{IN_PAYLOAD, frames, last_meta, rot};
+use crate::drive::{DATA, IN_PAYLOAD, frames, last_meta, rot, segments, unreadable};
 use crate::reclaim::{audit, drop_points, reclaim};
 use crate::world::{
     Home, bundle, chunks, files, filled, open, open_without_catalog, options, points, read_points, roomy,
@@ -116,4 +117,41 @@ fn the_number_of_a_point_that_was_dropped_is_not_given_to_another() {
         let pool = open_without_catalog(&disk, 3, roomy());
         assert_eq!(newest(&pool), expected, "from the segments, without the frame at {frame}");
     }
+}
+
+#[test]
+fn a_segment_that_the_drive_refuses_to_read_holds_up_no_other() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, options(), 12);
+    drop_points(&mut pool, &home, 1..=10);
+    let first = segments(&disk, DATA).remove(0).0;
+    let is_there = |disk: &SimDisk| segments(disk, DATA).iter().any(|(path, _)| *path == first);
+    disk.fail(unreadable(&first));
+    assert!(reclaim(&mut pool) > 0 && is_there(&disk));
+    assert!(pool.shared().damage().iter().any(|line| line.contains("is kept as it is")));
+    assert_eq!(pool.reclaim(Thrift(1), Effort::default()).unwrap(), Reclaimed::Nothing);
+    disk.clear_faults();
+    pool.reopen().unwrap();
+    assert!(reclaim(&mut pool) > 0 && !is_there(&disk), "when it can be read again it goes");
+    assert_eq!(read_points(&pool), [11, 12]);
+    audit(&mut pool);
+}
+
+#[test]
+fn a_segment_that_is_missing_goes_when_nothing_of_it_is_needed() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, options(), 12);
+    let lost = segments(&disk, DATA).remove(1).0;
+    drop_points(&mut pool, &home, 1..=11);
+    pool.flush_catalog().unwrap();
+    drop(pool);
+    disk.remove(&lost).unwrap();
+    let mut pool = open(&disk, 2, options()).unwrap();
+    assert!(!pool.shared().damage().is_empty());
+    reclaim(&mut pool);
+    drop(pool);
+    let is_well =
+        |pool: Pool| assert_eq!((pool.shared().damage(), read_points(&pool)), (Vec::new(), vec![12]));
+    is_well(open(&disk, 3, options()).unwrap());
+    is_well(open_without_catalog(&disk, 3, options()));
 }
