@@ -55,6 +55,7 @@ const VERSION: &str = "version";
 const VERSION_KNOWN: u16 = 3;
 const COUNTING: &str = "counting";
 const UNSWEPT: &str = "unswept";
+const LEAVING: &str = "leaving";
 
 /// Bytes that redb may keep in memory.
 const CACHE_BYTES: usize = 128 << 20;
@@ -366,6 +367,12 @@ impl Catalog {
     /// Segments that are gone, whose chunks and pages may be in the tables still.
     pub fn unswept(&self) -> Result<BTreeSet<SegmentNumber>, PoolError> {
         let all: Vec<SegmentNumber> = self.state_value(UNSWEPT, "its segments")?;
+        Ok(all.into_iter().collect())
+    }
+
+    /// Segments that are gone, whose files may be there still.
+    pub fn leaving(&self) -> Result<BTreeSet<SegmentNumber>, PoolError> {
+        let all: Vec<SegmentNumber> = self.state_value(LEAVING, "its segments")?;
         Ok(all.into_iter().collect())
     }
 

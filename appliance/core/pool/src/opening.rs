@@ -8,7 +8,8 @@ use model::{CommitNumber, ErrorKind, SegmentNumber};
 
 use crate::PoolError;
 use crate::catalog::{Catalog, Mark};
-use crate::layout::segment_path;
+use crate::header::ignore_missing;
+use crate::layout::{SEGMENTS, segment_path};
 use crate::owners::find_owners;
 use crate::registry::{Registry, open_record};
 use crate::replay::replay;
@@ -116,7 +117,8 @@ fn read_segments(
     known: CommitNumber,
 ) -> Result<(State, SegmentNumber), PoolError> {
     let mut mark = catalog.mark()?;
-    let (catalog_counted, progress, unswept) = (catalog.counted()?, catalog.progress()?, catalog.unswept()?);
+    let (catalog_counted, progress) = (catalog.counted()?, catalog.progress()?);
+    let (unswept, leaving) = (catalog.unswept()?, catalog.leaving()?);
     let mut registry = Registry::default();
     for (key, value) in catalog.records()? {
         let record = open_record(&shared.keys, &key, &value);
@@ -130,6 +132,7 @@ fn read_segments(
         counted: catalog_counted,
         progress,
         unswept,
+        leaving,
         condemned: BTreeMap::new(),
         stuck: BTreeSet::new(),
         damage: Vec::new(),
@@ -159,6 +162,29 @@ fn read_segments(
     state.sweep(batch_limit)?;
     state.damage.extend(findings.damage);
     Ok((state, findings.last_segment))
+}
+
+/// Removes files of segments that are gone, which a crash or a failure left. The catalog on the drive is behind their
+/// removal. What cannot be removed is left to the next opening.
+pub(crate) fn remove_leaving(shared: &Shared) {
+    let disk = &*shared.world.disk;
+    let mut leaving = shared.state().leaving.clone();
+    // None has a valid length; whatever says so, no file is removed that a mark covers.
+    leaving.retain(|number| shared.state().mark.length_of(*number).is_none());
+    if leaving.is_empty() {
+        return;
+    }
+    let Ok(there) = segments(disk) else { return };
+    let removed = |number: &&SegmentNumber| {
+        shared.frames.forget(**number);
+        ignore_missing(disk.remove(&segment_path(**number))).is_ok()
+    };
+    let (there, gone): (BTreeSet<_>, BTreeSet<_>) = leaving.iter().partition(|number| there.contains(number));
+    let removed: BTreeSet<SegmentNumber> = there.iter().filter(removed).chain(&gone).copied().collect();
+    // Names that are gone for good; without that they are looked for once more.
+    if disk.sync_directory(SEGMENTS).is_ok() {
+        shared.state_mut().leaving.retain(|number| !removed.contains(number));
+    }
 }
 
 /// Gives back what a commit that found no room has left: segments from `first` on that no mark covers, and what lies

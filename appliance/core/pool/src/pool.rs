@@ -23,7 +23,7 @@ use crate::counting::Counting;
 use crate::header::{Member, PoolHeader};
 use crate::keys::{PassphraseCost, PoolKeys, Unlock};
 use crate::layout::{LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits};
-use crate::opening::{give_back, load, rebuild};
+use crate::opening::{give_back, load, rebuild, remove_leaving};
 use crate::planted::{Bug, Planted};
 use crate::reader::FrameReader;
 use crate::record::{CommitMark, FrameIndex, Record, RecordsBody, SegmentLength, encode_frame_index};
@@ -145,6 +145,7 @@ impl Pool {
             counted: BTreeSet::new(),
             progress: None,
             unswept: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             condemned: BTreeMap::new(),
             stuck: BTreeSet::new(),
             damage: Vec::new(),
@@ -203,6 +204,9 @@ impl Pool {
 
     /// Takes changes from here on, in segments behind `last`.
     fn begin(&mut self, last: SegmentNumber) -> Result<(), PoolError> {
+        if !self.shared.is_full() {
+            remove_leaving(&self.shared);
+        }
         self.next_segment = self.next_segment.max(last.next());
         self.first_segment = self.next_segment;
         #[cfg(feature = "planted-bugs")]

@@ -203,10 +203,13 @@ impl Pool {
         self.guard(|pool| {
             let shared = pool.shared();
             for segment in removed {
-                shared.frames.forget(*segment);
                 ignore_missing(shared.world.disk.remove(&segment_path(*segment)))?;
+                // Nobody opens it from here on; a file that is open keeps its room.
+                shared.frames.forget(*segment);
             }
-            Ok(shared.world.disk.sync_directory(SEGMENTS)?)
+            shared.world.disk.sync_directory(SEGMENTS)?;
+            shared.state_mut().leaving.retain(|segment| !removed.contains(segment));
+            Ok(())
         })
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) progress: Option<Progress>,
     /// Segments that are gone, whose chunks and pages the catalog may have still.
     pub(crate) unswept: BTreeSet<SegmentNumber>,
+    /// Segments that are gone, whose files may be there still.
+    pub(crate) leaving: BTreeSet<SegmentNumber>,
     /// Segments that are to go, each with the session that was the next then; see [`crate::reclaim`].
     pub(crate) condemned: BTreeMap<SegmentNumber, u64>,
     /// Segments that cannot go because something in them cannot be read.
@@ -335,6 +337,7 @@ impl State {
                 }
                 Record::Removed { segments } => {
                     self.unswept.extend(segments);
+                    self.leaving.extend(segments);
                     self.recent.removed.extend(segments);
                 }
                 _ => {}
@@ -377,6 +380,7 @@ impl State {
             counted: self.recent.counted.clone(),
             progress: self.progress,
             unswept: self.unswept.clone(),
+            leaving: self.leaving.clone(),
         };
         batch.chunks.sort_unstable_by_key(|(name, _)| *name);
         batch.pages.sort_unstable_by_key(|(name, _)| *name);

@@ -10,8 +10,8 @@ use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::place::{ENTRY_LENGTH, Entry, Place};
 use super::{
-    ADOPTED, ADOPTED_LENGTH, CHUNKS, COUNTED, COUNTING, Change, Kind, MARK, Mark, PAGES, RECORDS, SEGMENTS,
-    STATE, UNSWEPT, Use, VERSION, VERSION_KNOWN, adopted_key, counted_key, failed,
+    ADOPTED, ADOPTED_LENGTH, CHUNKS, COUNTED, COUNTING, Change, Kind, LEAVING, MARK, Mark, PAGES, RECORDS,
+    SEGMENTS, STATE, UNSWEPT, Use, VERSION, VERSION_KNOWN, adopted_key, counted_key, failed,
 };
 use crate::PoolError;
 use crate::counting::Progress;
@@ -50,6 +50,8 @@ pub struct Batch {
     pub progress: Option<Progress>,
     /// Segments that are gone, whose chunks and pages may be in the tables still.
     pub unswept: BTreeSet<SegmentNumber>,
+    /// Segments that are gone, whose files may be there still.
+    pub leaving: BTreeSet<SegmentNumber>,
 }
 
 type EntryTable<'a> = Table<'a, &'static [u8; 32], &'static [u8; ENTRY_LENGTH]>;
@@ -134,10 +136,12 @@ impl Batch {
         let mut state = write.open_table(STATE).map_err(failed("open state"))?;
         let wrong = PoolError::CatalogValue;
         let unswept: Vec<SegmentNumber> = self.unswept.iter().copied().collect();
+        let leaving: Vec<SegmentNumber> = self.leaving.iter().copied().collect();
         let values = [
             (MARK, minicbor::to_vec(mark).map_err(|_| wrong("its mark"))?),
             (COUNTING, minicbor::to_vec(self.progress).map_err(|_| wrong("its count"))?),
             (UNSWEPT, minicbor::to_vec(unswept).map_err(|_| wrong("its segments"))?),
+            (LEAVING, minicbor::to_vec(leaving).map_err(|_| wrong("its segments"))?),
             (VERSION, VERSION_KNOWN.to_le_bytes().to_vec()),
         ];
         for (key, value) in values {

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use medium::Disk;
-use medium::sim::{Fault, FaultPlan, SimDisk};
+use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
+use pool::layout::segment_path;
 use pool::{Counted, Effort, Options, Pool, Reclaimed, Thrift};
 
 use crate::drive::{DATA, IN_PAYLOAD, frames, last_meta, rot, segments, unreadable};
@@ -154,4 +155,31 @@ fn a_segment_that_is_missing_goes_when_nothing_of_it_is_needed() {
         |pool: Pool| assert_eq!((pool.shared().damage(), read_points(&pool)), (Vec::new(), vec![12]));
     is_well(open(&disk, 3, options()).unwrap());
     is_well(open_without_catalog(&disk, 3, options()));
+}
+
+#[test]
+fn no_crash_leaves_the_file_of_a_segment_that_is_gone() {
+    for survival in Survival::ALL {
+        for at in 1.. {
+            let disk = SimDisk::new(at);
+            let (mut pool, home) = filled(&disk, options(), 5);
+            drop_points(&mut pool, &home, 1..=4);
+            pool.flush_catalog().unwrap();
+            let known = pool.shared().dump().unwrap().mark.lengths;
+            disk.fail(FaultPlan::lasting(Fault::Crash, disk.operations() + at));
+            let finished = matches!(pool.reclaim(Thrift(1), Effort::default()), Ok(Reclaimed::Bytes { .. }));
+            drop(pool);
+            let disk = disk.crash_with(survival, &mut Random::new(at));
+            let pool = open(&disk, 2, options()).unwrap();
+            let left = pool.shared().dump().unwrap().mark;
+            for (number, _) in &known {
+                let is_there = disk.files().contains_key(&segment_path(*number));
+                let is_left = left.length_of(*number).is_some();
+                assert_eq!(is_there, is_left, "segment {number}, {survival:?} at operation {at}");
+            }
+            if finished {
+                break;
+            }
+        }
+    }
 }
