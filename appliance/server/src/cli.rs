@@ -208,7 +208,7 @@ pub(crate) enum Command {
     /// Say what is kept
     #[command(subcommand)]
     Retention(RetentionCommand),
-    /// Keep a point whatever retention says, or no longer
+    /// Keep a point whatever retention says, or end that
     #[command(after_long_help = PLACES)]
     Hold {
         /// MACHINE/SOURCE@WHEN
@@ -217,7 +217,7 @@ pub(crate) enum Command {
         /// For reasons of law
         #[arg(long)]
         legal: bool,
-        /// No longer
+        /// End it
         #[arg(long)]
         release: bool,
         #[command(flatten)]

@@ -4,7 +4,7 @@
 //! figures in the catalog say; so the cost is that of the segments that go. In order:
 //!
 //! 1. Everything is counted, and the catalog says so on the drive.
-//! 2. Segments are *condemned*, in memory: chunks in them are no longer known to backups that begin from then on, so
+//! 2. Segments are *condemned*, in memory: chunks in them are unknown to backups that begin from then on, so
 //!    whoever needs one sends it again and it is stored elsewhere. That goes for chunks that something holds as well:
 //!    it may be dropped before the backup makes its point.
 //! 3. Backups that began before that end, or are fenced off: they may count on such chunks.

@@ -40,7 +40,7 @@ pub enum Record {
         #[n(1)]
         names: Vec<Name>,
     },
-    /// A point that is no longer part of history.
+    /// A point that is taken out of history.
     #[n(5)]
     Dropped {
         /// Of which source.
@@ -50,7 +50,7 @@ pub enum Record {
         #[n(1)]
         number: u64,
     },
-    /// Segments that are no longer part of the pool: what is needed of them is elsewhere.
+    /// Segments that are taken out of the pool: what is needed of them is elsewhere.
     #[n(6)]
     Removed {
         /// Which ones.

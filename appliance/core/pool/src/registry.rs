@@ -20,7 +20,7 @@ pub struct Registry {
     pub sources: BTreeMap<SourceId, Source>,
     /// Points without their exceptions, by source and number.
     pub points: BTreeMap<(SourceId, u64), Arc<Point>>,
-    /// Points that are no longer part of history and not counted out yet, in the same way.
+    /// Points that were taken out of history and are not counted out yet, in the same way.
     pub dropped: BTreeMap<(SourceId, u64), Arc<Point>>,
     /// The highest number that a point of each source is known to have had, also if its record is lost.
     pub numbers: BTreeMap<SourceId, u64>,

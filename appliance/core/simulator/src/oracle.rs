@@ -108,7 +108,7 @@ impl Oracle {
         }
     }
 
-    /// Compares points that are being read with what they held, also those that are no longer listed.
+    /// Compares points that are being read with what they held, also those that are not listed any more.
     pub(crate) fn check_readers<'a>(
         &self,
         pool: &Pool,

@@ -35,7 +35,7 @@ pub enum Order {
         #[n(2)]
         text: Option<String>,
     },
-    /// Keeps a point whatever policies say, or no longer.
+    /// Keeps a point whatever policies say, or ends that.
     #[n(4)]
     Hold {
         /// Which point.
@@ -44,7 +44,7 @@ pub enum Order {
         /// Why.
         #[n(1)]
         hold: Hold,
-        /// From here on, or no longer.
+        /// Whether it holds from here on, or ends.
         #[n(2)]
         is_on: bool,
     },

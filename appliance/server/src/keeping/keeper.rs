@@ -1,7 +1,7 @@
 //! The keeper: counts, folds and gives room back, a little at a time, on the thread that writes to the pool.
 //!
 //! Others wait for that thread, so a step is short, and the keeper rests three times as long as it worked; when room
-//! is short it rests no longer. Plans are drawn from the settings of the pool and carried out in rounds: after a few
+//! is short it does not rest. Plans are drawn from the settings of the pool and carried out in rounds: after a few
 //! folds the figures are looked at again.
 //!
 //! Time for floors is witnessed here, by the monotonic clock, and kept with the pool.

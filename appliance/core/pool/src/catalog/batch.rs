@@ -25,7 +25,7 @@ pub struct EntryChange {
     pub references: i64,
     /// Its only copy is gone.
     pub is_gone: bool,
-    /// Who owned it besides no longer does.
+    /// Who owned it besides is forgotten.
     pub lost_owners: bool,
 }
 
@@ -55,7 +55,7 @@ pub struct Batch {
 }
 
 type EntryTable<'a> = Table<'a, &'static [u8; 32], &'static [u8; ENTRY_LENGTH]>;
-/// Bytes that are live in segments from here on, or no longer are.
+/// Bytes that become live in segments; negative if they cease to be.
 type Live = BTreeMap<SegmentNumber, i64>;
 
 impl Batch {
@@ -151,7 +151,7 @@ impl Batch {
     }
 }
 
-/// Changes an entry, and notes what becomes live by it or no longer is. Most names are new, so the change is put in as
+/// Changes an entry, and notes what becomes live by it and what ceases to be. Most names are new, so the change is put in as
 /// that of a new name and mended if there was one.
 fn change_entry(
     table: &mut EntryTable<'_>,
