@@ -255,19 +255,17 @@ impl History {
                 nested -= 1;
             }
             let opened = self.open_or_create();
-            match opened {
-                Ok(()) => {
-                    self.host.disk.clear_faults();
-                    self.is_faulty = false;
-                    return Ok(());
-                }
-                Err(_) if self.host.has_crashed() => {
-                    self.counts.nested += 1;
-                    let survival = self.host.crash(&mut self.random);
-                    self.note(format!("nested {survival:?}").as_bytes());
-                }
-                Err(error) => return Err(format!("cannot be opened: {}", ArchiveError::from(error))),
+            if !self.host.has_crashed() {
+                opened.map_err(|error| format!("cannot be opened: {}", ArchiveError::from(error)))?;
+                self.host.disk.clear_faults();
+                self.is_faulty = false;
+                return Ok(());
             }
+            // The pool may have been open already.
+            self.end_process();
+            self.counts.nested += 1;
+            let survival = self.host.crash(&mut self.random);
+            self.note(format!("nested {survival:?}").as_bytes());
         }
     }
 
