@@ -20,6 +20,7 @@ use tree::{Birth, Births, ItemTree, Items, Root};
 
 use crate::PoolError;
 use crate::archive::{tree_error, tree_root};
+use crate::planted::{Bug, Planted};
 use crate::pool::Pool;
 use crate::registry::{dropped_key, point_key};
 use crate::state::{Shared, State};
@@ -71,13 +72,16 @@ pub(crate) struct Counting {
 impl Progress {
     /// The walks that bring a point into the row, or out of it. What is added comes first, so nothing that stays is
     /// at zero in between.
-    fn walks(&self) -> Vec<Walk> {
+    fn walks(&self, planted: Planted) -> Vec<Walk> {
         let point = Some(self.point);
         match (self.is_leaving, self.before, self.after) {
             (false, before, _) => vec![(before, point, 1)],
             // What only the first point of a row has are the births over the second.
             (true, None, Some(after)) => vec![(Some(after), point, -1)],
             (true, before, None) => vec![(before, point, -1)],
+            (true, before, after) if planted.has(Bug::MiscountLeaving) => {
+                vec![(before, point, -1), (point, after, -1)]
+            }
             (true, before, after) => vec![(before, after, 1), (before, point, -1), (point, after, -1)],
         }
     }
@@ -172,13 +176,15 @@ impl Pool {
         }
         loop {
             let mut state = shared.state_mut();
-            let held = |key| shared.leases.is_held(key);
+            let ignores = self.planted().has(Bug::IgnoreLeases);
+            let held = |key| !ignores && shared.leases.is_held(key);
             let Some(progress) = state.progress.or_else(|| state.next_to_count(held)) else {
                 return Ok(None);
             };
             let key = PointKey { source: progress.source, number: progress.point };
             let is_new = progress.is_leaving && !state.counted.contains(&key);
-            let walk = progress.walks().into_iter().nth(progress.walks as usize).filter(|_| !is_new);
+            let walk =
+                progress.walks(shared.planted).into_iter().nth(progress.walks as usize).filter(|_| !is_new);
             let Some((before, after, _)) = walk else {
                 // A point that was dropped before it was counted has nothing to take along.
                 state.finish_count(&progress);
@@ -201,7 +207,7 @@ impl Pool {
 /// Counts births of a walk, `left` at most; whether the walk is at its end.
 fn count_births(shared: &Shared, counting: &mut Counting, left: &mut usize) -> Result<bool, PoolError> {
     let Counting { progress, births } = counting;
-    let walks = progress.walks();
+    let walks = progress.walks(shared.planted);
     let (_, _, sign) = *walks.get(progress.walks as usize).ok_or(PoolError::CatalogValue("its count"))?;
     let found: Vec<_> = births.take(*left).collect::<Result<_, _>>().map_err(tree_error)?;
     let is_done = found.len() < *left;

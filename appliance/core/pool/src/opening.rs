@@ -134,6 +134,7 @@ fn read_segments(
         unswept,
         leaving,
         condemned: BTreeMap::new(),
+        planted: shared.planted,
         stuck: BTreeSet::new(),
         damage: Vec::new(),
         bad: Arc::clone(shared.frames.bad()),

@@ -26,6 +26,24 @@ pub enum Bug {
     RetrySync,
     /// The segments that were open when the pool was closed or the power went are appended to.
     AppendAfterCrash,
+    /// Room is given back while backups that may count on it are under way.
+    IgnoreSessions,
+    /// Room is given back before new points are counted.
+    ReclaimUncounted,
+    /// Points that somebody reads are counted out.
+    IgnoreLeases,
+    /// A file is removed before the record that removes its segment is durable.
+    RemoveBeforeCommit,
+    /// What is needed of a segment goes with it.
+    MoveNothing,
+    /// A point that leaves takes the references with it that its neighbours share.
+    MiscountLeaving,
+    /// References are stored without how far they were counted.
+    ForgetProgress,
+    /// What a segment held stays listed although the segment is gone.
+    ForgetSweep,
+    /// Chunks that went with a segment stay known.
+    GoneStaysKnown,
 }
 
 /// Which fault is switched on.

@@ -147,15 +147,18 @@ impl Pool {
             unswept: BTreeSet::new(),
             leaving: BTreeSet::new(),
             condemned: BTreeMap::new(),
+            planted: options.planted,
             stuck: BTreeSet::new(),
             damage: Vec::new(),
             bad: Arc::clone(frames.bad()),
             is_full: false,
             openings: 0,
         };
+        let planted = options.planted;
         let (witnessed, leases, sessions) = (AtomicU64::new(0), Arc::default(), Arc::default());
         let state = RwLock::new(state);
-        let shared = Arc::new(Shared { world, keys, header, frames, state, witnessed, leases, sessions });
+        let shared =
+            Arc::new(Shared { world, keys, header, frames, state, witnessed, planted, leases, sessions });
         let mut pool = Self {
             shared,
             options,
@@ -251,6 +254,10 @@ impl Pool {
         self.failed
             || self.shared.is_full()
             || self.shared.state().catalog.as_ref().is_none_or(Catalog::is_failed)
+    }
+
+    pub(crate) const fn planted(&self) -> Planted {
+        self.options.planted
     }
 
     pub(crate) fn batch_limit(&self) -> usize {

@@ -26,6 +26,7 @@ use crate::catalog::{Kind, Use};
 use crate::counting::Counted;
 use crate::header::ignore_missing;
 use crate::layout::{SEGMENTS, segment_path};
+use crate::planted::Bug;
 use crate::pool::Pool;
 use crate::record::Record;
 use moving::Moved;
@@ -88,7 +89,8 @@ impl Pool {
     pub fn reclaim(&mut self, thrift: Thrift, effort: Effort) -> Result<Reclaimed, PoolError> {
         let shared = Arc::clone(self.shared());
         let openings = shared.openings();
-        if self.count(effort.births)? == Counted::More {
+        let planted = self.planted();
+        if !planted.has(Bug::ReclaimUncounted) && self.count(effort.births)? == Counted::More {
             return Ok(Reclaimed::Counting);
         }
         if shared.state().condemned.is_empty() {
@@ -96,7 +98,8 @@ impl Pool {
         }
         let ready: Vec<SegmentNumber> = {
             let state = shared.state();
-            let ended = state.condemned.iter().filter(|(_, next)| !shared.sessions.any_before(**next));
+            let is_over = |next: u64| planted.has(Bug::IgnoreSessions) || !shared.sessions.any_before(next);
+            let ended = state.condemned.iter().filter(|(_, next)| is_over(**next));
             ended.map(|(segment, _)| *segment).collect()
         };
         if ready.is_empty() {
@@ -167,6 +170,9 @@ impl Pool {
                 break;
             }
         }
+        if self.planted().has(Bug::RemoveBeforeCommit) {
+            self.remove_files(&removed)?;
+        }
         self.store_moved(&mut moved)?;
         if removed.is_empty() {
             return Ok(Reclaimed::Bytes { freed: 0, copied: moved.copied });
@@ -185,7 +191,8 @@ impl Pool {
     /// Takes out of the tables what was only in segments that are gone.
     fn forget_removed(&self, moved: &Moved, removed: &[SegmentNumber]) {
         let mut state = self.shared().state_mut();
-        for (name, length) in &moved.gone {
+        let gone = moved.gone.iter().filter(|_| !self.planted().has(Bug::GoneStaysKnown));
+        for (name, length) in gone {
             state.recent.forget_chunk(name);
             state.mark.chunk_bytes -= u64::from(*length);
         }

@@ -459,8 +459,7 @@ impl Walk<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let known = self.mark.lengths.last().map_or(SegmentNumber(0), |(segment, _)| *segment);
-        self.findings.last_segment = self.findings.last_segment.max(known);
+        self.findings.last_segment = self.findings.last_segment.max(self.mark.last_segment);
         Ok(self.findings)
     }
 }

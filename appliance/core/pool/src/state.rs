@@ -15,6 +15,7 @@ use crate::counting::Progress;
 use crate::header::PoolHeader;
 use crate::keys::PoolKeys;
 use crate::leases::{Leases, Sessions};
+use crate::planted::{Bug, Planted};
 use crate::reader::FrameReader;
 use crate::record::{FrameIndex, Record};
 use crate::registry::{Registry, sealed_record};
@@ -41,6 +42,8 @@ pub struct Shared {
     pub(crate) state: RwLock<State>,
     /// How long the appliance has run in all, in nanoseconds; 0 while nobody says.
     pub(crate) witnessed: AtomicU64,
+    /// Faults on purpose.
+    pub(crate) planted: Planted,
     pub(crate) leases: Arc<Leases>,
     pub(crate) sessions: Arc<Sessions>,
 }
@@ -61,6 +64,8 @@ pub(crate) struct State {
     pub(crate) leaving: BTreeSet<SegmentNumber>,
     /// Segments that are to go, each with the session that was the next then; see [`crate::reclaim`].
     pub(crate) condemned: BTreeMap<SegmentNumber, u64>,
+    /// Faults on purpose.
+    pub(crate) planted: Planted,
     /// Segments that cannot go because something in them cannot be read.
     pub(crate) stuck: BTreeSet<SegmentNumber>,
     pub(crate) damage: Vec<String>,
@@ -351,6 +356,10 @@ impl State {
         if self.unswept.is_empty() {
             return Ok(());
         }
+        if self.planted.has(Bug::ForgetSweep) {
+            self.unswept.clear();
+            return self.flush();
+        }
         let next = |found: &[(Name, Entry)]| (found.len() >= batch_limit).then(|| found.last().map(|f| f.0));
         let mut from = Some(Name([0; 32]));
         while let Some(first) = from {
@@ -378,7 +387,7 @@ impl State {
             stored: self.recent.stored.clone(),
             removed: self.recent.removed.clone(),
             counted: self.recent.counted.clone(),
-            progress: self.progress,
+            progress: self.progress.filter(|_| !self.planted.has(Bug::ForgetProgress)),
             unswept: self.unswept.clone(),
             leaving: self.leaving.clone(),
         };

@@ -58,6 +58,47 @@ fn a_segment_that_is_appended_to_after_a_crash_is_found() {
 }
 
 #[test]
+fn room_that_backups_count_on_is_missed() {
+    println!("{}", found(Bug::IgnoreSessions));
+}
+
+#[test]
+fn room_of_points_that_are_not_counted_is_missed() {
+    println!("{}", found(Bug::ReclaimUncounted));
+}
+
+#[test]
+fn a_point_that_is_taken_from_under_a_reader_is_missed() {
+    println!("{}", found(Bug::IgnoreLeases));
+}
+
+#[test]
+fn a_file_that_goes_before_its_record_is_missed() {
+    println!("{}", found(Bug::RemoveBeforeCommit));
+}
+
+#[test]
+fn what_goes_with_a_segment_although_it_is_needed_is_missed() {
+    println!("{}", found(Bug::MoveNothing));
+}
+
+#[test]
+fn references_that_a_leaving_point_takes_from_others_are_found() {
+    println!("{}", found(Bug::MiscountLeaving));
+}
+
+#[test]
+fn references_that_are_counted_twice_are_found() {
+    println!("{}", found(Bug::ForgetProgress));
+}
+
+#[test]
+fn a_listing_of_what_is_gone_is_found() {
+    println!("{}", found(Bug::ForgetSweep));
+    println!("{}", found(Bug::GoneStaysKnown));
+}
+
+#[test]
 fn a_nonce_that_is_used_twice_is_found() {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|error| error.into_inner());
     chunk::planted::repeat_frame_numbers(true);

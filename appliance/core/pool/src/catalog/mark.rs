@@ -24,6 +24,9 @@ pub struct Mark {
     /// Bytes of all chunks.
     #[n(5)]
     pub chunk_bytes: u64,
+    /// The largest number that a segment had, also if it is gone: no other one gets it.
+    #[n(6)]
+    pub last_segment: SegmentNumber,
 }
 
 impl Mark {
@@ -36,6 +39,7 @@ impl Mark {
 
     /// Makes a segment valid up to `length` at least.
     pub(crate) fn cover(&mut self, segment: SegmentNumber, length: u64) {
+        self.last_segment = self.last_segment.max(segment);
         match self.position(segment) {
             Ok(at) => {
                 if let Some(known) = self.lengths.get_mut(at) {

@@ -3,6 +3,7 @@
 use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
 use model::ErrorKind;
 use model::archive::{Archive, PointKey};
+use pool::layout::SegmentLimits;
 use pool::{Counted, Effort, Options, Pool, Reclaimed, Thrift};
 
 use crate::drive::{CHUNKS, DATA, IN_PAYLOAD, META, frames_of, rot, segments};
@@ -292,4 +293,32 @@ fn a_segment_that_cannot_be_read_whole_stays() {
     reclaim(&mut pool);
     assert!(segments(&disk, DATA).iter().any(|(path, _)| *path == first), "it holds what is needed");
     assert!(pool.shared().damage().iter().any(|line| line.contains("is kept as it is")));
+}
+
+/// What a rebuilt catalog takes out with a segment must not be what another one of its number holds.
+#[test]
+fn the_number_of_a_segment_that_went_is_not_used_again() {
+    let limits = SegmentLimits { data_bytes: 40 << 10, meta_bytes: 1 << 20 };
+    let numbers = |disk: &SimDisk| -> Vec<String> {
+        let all = [DATA, META].map(|kind| segments(disk, kind));
+        all.into_iter().flatten().map(|(path, _)| path).collect()
+    };
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, Options { limits, ..lazy() }, 4);
+    // The newest point holds nothing of the segment that is being written, which has the highest number.
+    home.commit(&mut pool, 5, files(&[], &[])).unwrap();
+    let last = numbers(&disk).into_iter().max().unwrap();
+    assert!(segments(&disk, DATA).iter().any(|(path, _)| *path == last));
+    drop_points(&mut pool, &home, 1..5);
+    assert!(reclaim(&mut pool) > 0);
+    assert!(numbers(&disk).iter().all(|path| *path < last), "it went, and nothing came behind it");
+    drop(pool);
+    let mut pool = open(&disk, 2, Options { limits, ..lazy() }).unwrap();
+    home.add_points(&mut pool, [20, 21]);
+    assert!(!numbers(&disk).contains(&last));
+    drop_points(&mut pool, &home, [5]);
+    drop(pool);
+    let mut pool = open_without_catalog(&disk, 3, options());
+    assert_eq!((pool.shared().damage(), read_points(&pool)), (Vec::new(), vec![20, 21]));
+    audit(&mut pool);
 }
