@@ -151,7 +151,11 @@ impl Shared {
             examination.segments()?;
         }
         for point in points {
-            examination.point(&point)?;
+            // What goes while it is looked at is no damage, and of what has gone nothing is to be said.
+            let _lease = self.lease(point.key()).ok();
+            if self.point(point.key()).is_ok() {
+                examination.point(&point)?;
+            }
         }
         let mut report = examination.report;
         let known = self.damage();

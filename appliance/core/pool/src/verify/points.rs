@@ -10,12 +10,13 @@ use std::sync::Arc;
 use chunk::NamingKey;
 use model::item::{Extent, FileKind, Inode, Item, ItemKey, ItemPart};
 use model::record::Point;
-use model::{EntryName, ErrorKind, Name, ObjectId};
+use model::{EntryName, ErrorKind, MachineId, Name, ObjectId};
 use tree::{ItemTree, PageSource, Root};
 
 use super::{DAMAGE_MAX, Examination, Verdicts};
 use crate::PoolError;
 use crate::archive::{tree_error, tree_root};
+use crate::catalog::Place;
 
 /// Chunks whose verdict is remembered.
 const VERDICTS_MAX: usize = 250_000;
@@ -207,17 +208,19 @@ impl Examination<'_> {
         if let Some(verdict) = verdicts.chunks.get(name) {
             return Ok(verdict.clone());
         }
-        let place = {
-            let state = self.shared.state();
-            match state.chunk(name)? {
-                Some(place) if state.owns(verdicts.machine, name, &place)? => Some(place),
-                _ => None,
+        let mut place = self.owned_place(verdicts.machine, name)?;
+        let found = loop {
+            let found = match place {
+                None => Err(PoolError::Absent { what: "chunk", name: *name }),
+                Some(place) if self.sound.has(place.frame) => Ok(place.length),
+                Some(place) => self.shared.chunk_at(&self.frames, key, name, &place).map(|_| place.length),
+            };
+            let known = if found.is_ok() { place } else { self.owned_place(verdicts.machine, name)? };
+            if known == place {
+                break found;
             }
-        };
-        let found = match place {
-            None => Err(PoolError::Absent { what: "chunk", name: *name }),
-            Some(place) if self.sound.has(place.frame) => Ok(place.length),
-            Some(place) => self.shared.chunk_at(&self.frames, key, name, &place).map(|_| place.length),
+            // It was copied elsewhere meanwhile.
+            place = known;
         };
         let verdict = match found {
             Ok(length) => Ok(length),
@@ -229,6 +232,15 @@ impl Examination<'_> {
         }
         verdicts.chunks.insert(*name, verdict.clone());
         Ok(verdict)
+    }
+
+    /// Where a chunk is, if a machine may read it.
+    fn owned_place(&self, machine: MachineId, name: &Name) -> Result<Option<Place>, PoolError> {
+        let state = self.shared.state();
+        match state.chunk(name)? {
+            Some(place) if state.owns(machine, name, &place)? => Ok(Some(place)),
+            _ => Ok(None),
+        }
     }
 
     /// What can be told of a tree when all of it has gone by.

@@ -159,3 +159,72 @@ impl File for BadFile {
         self.file.set_length(length)
     }
 }
+
+/// A drive that does something when a file is opened for the first time.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    disk: SimDisk,
+    then: Arc<Mutex<Option<(String, Then)>>>,
+}
+
+/// What is done.
+type Then = Box<dyn FnOnce() + Send>;
+
+impl Watched {
+    /// A drive that does nothing besides.
+    pub(crate) fn new(disk: &SimDisk) -> Self {
+        Self { disk: disk.clone(), then: Arc::default() }
+    }
+
+    /// When the file at `path` is opened the next time, `then` comes before.
+    pub(crate) fn before_opening(&self, path: &str, then: impl FnOnce() + Send + 'static) {
+        *self.then.lock().unwrap() = Some((path.to_owned(), Box::new(then)));
+    }
+
+    /// Whether it still is to come.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.then.lock().unwrap().is_some()
+    }
+}
+
+impl Disk for Watched {
+    fn create(&self, path: &str) -> Result<Arc<dyn File>, DiskError> {
+        self.disk.create(path)
+    }
+
+    fn open(&self, path: &str, access: Access) -> Result<Arc<dyn File>, DiskError> {
+        let then = self.then.lock().unwrap().take_if(|(of, _)| of == path);
+        if let Some((_, then)) = then {
+            then();
+        }
+        self.disk.open(path, access)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &str) -> Result<(), DiskError> {
+        self.disk.remove(path)
+    }
+
+    fn make_directory(&self, path: &str) -> Result<(), DiskError> {
+        self.disk.make_directory(path)
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
+        self.disk.list(directory)
+    }
+
+    fn sync_directory(&self, directory: &str) -> Result<(), DiskError> {
+        self.disk.sync_directory(directory)
+    }
+
+    fn lock(&self, path: &str) -> Result<Box<dyn Lock>, DiskError> {
+        self.disk.lock(path)
+    }
+
+    fn space(&self) -> Result<Space, DiskError> {
+        self.disk.space()
+    }
+}

@@ -1,14 +1,16 @@
 //! Giving back room when something else happens meanwhile: a drive that is full for a moment, readers, damage.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use medium::Disk;
 use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
+use model::archive::PointKey;
 use pool::layout::segment_path;
 use pool::{Counted, Effort, Options, Pool, Reclaimed, Thrift};
 
-use crate::drive::{DATA, IN_PAYLOAD, frames, last_meta, rot, segments, unreadable};
+use crate::drive::{DATA, IN_PAYLOAD, Watched, frames, last_meta, rot, segments, unreadable};
 use crate::reclaim::{audit, drop_points, reclaim};
 use crate::world::{
     Home, bundle, chunks, files, filled, open, open_without_catalog, options, points, read_points, roomy,
@@ -69,7 +71,7 @@ fn a_chunk_that_went_is_never_said_to_be_known() {
         let (mut pool, home) = filled(&disk, Options { catalog_batch: 100_000, ..options() }, 30);
         drop_points(&mut pool, &home, 1..=29);
         let names: Vec<_> = (1..=29).flat_map(|n| home.names(&pool, n).split_off(1)).collect();
-        let (shared, machine) = (std::sync::Arc::clone(pool.shared()), home.machine.id);
+        let (shared, machine) = (Arc::clone(pool.shared()), home.machine.id);
         let is_done = AtomicBool::new(false);
         thread::scope(|scope| {
             let asks = || {
@@ -180,6 +182,37 @@ fn no_crash_leaves_the_file_of_a_segment_that_is_gone() {
             if finished {
                 break;
             }
+        }
+    }
+}
+
+/// Whatever is given back while the pool is verified, of points that go and by copying for points that stay, at any
+/// segment that it comes to: it is no damage.
+#[test]
+fn what_is_given_back_during_a_verification_is_no_damage() {
+    for (of_one, dropped) in [(false, 1..=9), (false, 5..=8), (true, 1..=9), (true, 5..=8)] {
+        for at in 0.. {
+            let disk = SimDisk::new(1);
+            let (mut pool, home) = filled(&disk, options(), 10);
+            while pool.count(1000).unwrap() == Counted::More {}
+            pool.flush_catalog().unwrap();
+            drop(pool);
+            let Some((path, _)) = segments(&disk, DATA).into_iter().nth(at) else { break };
+            let watched = Watched::new(&disk);
+            let pool = open(&watched, 2, options()).unwrap();
+            let shared = Arc::clone(pool.shared());
+            let pool = Arc::new(Mutex::new(pool));
+            let (writer, source, going) = (Arc::clone(&pool), home.source.id, dropped.clone());
+            watched.before_opening(&path, move || {
+                let mut pool = writer.lock().unwrap();
+                let key = |number| PointKey { source, number };
+                pool.drop_points(&going.map(key).collect::<Vec<_>>()).unwrap();
+                reclaim(&mut pool);
+            });
+            let point = of_one.then_some(PointKey { source, number: 10 });
+            let report = shared.verify(point).unwrap();
+            assert_eq!(report.damage, Vec::<String>::new(), "{point:?}, {dropped:?}, {path}");
+            assert!(of_one || !watched.is_waiting());
         }
     }
 }
