@@ -216,6 +216,10 @@ impl History {
 
     /// Compares the pool with the oracle; the power may go meanwhile.
     pub(crate) fn verify(&mut self) -> Result<(), Failure> {
+        if self.host.has_crashed() {
+            // The pool was open already when the power went.
+            return Ok(());
+        }
         let pool = self.pool.as_ref().ok_or_else(|| Failure::Breach("the pool is not open".into()))?;
         self.oracle.check(pool).map_err(Failure::Breach)?;
         let readers = self.readers.iter().map(|reader| &reader.kept);
