@@ -69,6 +69,16 @@ pub(crate) struct Counting {
     births: Births<Items, Arc<Shared>>,
 }
 
+/// What comes next.
+enum Next {
+    /// Everything is counted.
+    Nothing,
+    /// A point was noted that has nothing to count.
+    Noted,
+    /// A walk goes on.
+    Walk(Box<Counting>),
+}
+
 impl Progress {
     /// The walks that bring a point into the row, or out of it. What is added comes first, so nothing that stays is
     /// at zero in between.
@@ -88,12 +98,6 @@ impl Progress {
 }
 
 impl State {
-    /// Whether everything that can be read is counted: all points, and those that were dropped and are held.
-    pub(crate) fn is_counted(&self) -> bool {
-        let readable = self.registry.points.len() + self.registry.dropped.len();
-        self.progress.is_none() && readable == self.counted.len()
-    }
-
     /// The next point to bring into its row, or out of it; none of those that `is_held` says.
     fn next_to_count(&self, is_held: impl Fn(PointKey) -> bool) -> Option<Progress> {
         let begin = |key: PointKey, is_leaving| {
@@ -104,17 +108,16 @@ impl State {
             let (before, after) = (row(0..key.number).next_back(), row(key.number + 1..u64::MAX).next());
             Progress { source: key.source, point: key.number, is_leaving, before, after, walks: 0, births: 0 }
         };
-        let dropped = self.registry.dropped.values().map(|point| point.key());
-        let (held, free): (Vec<_>, Vec<_>) = dropped.partition(|key| is_held(*key));
-        if let Some(key) = free.first() {
-            return Some(begin(*key, true));
-        }
-        if self.is_counted() {
-            return None;
+        let mut held = Vec::new();
+        for point in self.registry.dropped.values() {
+            if !is_held(point.key()) {
+                return Some(begin(point.key(), true));
+            }
+            held.push(point.key());
         }
         // Points come into a row in their order; those that were dropped and are read until they are not.
-        let points = self.registry.points.values().map(|point| point.key()).chain(held);
-        points.filter(|key| !self.counted.contains(key)).min().map(|key| begin(key, false))
+        let held = held.iter().filter(|key| !self.counted.contains(key));
+        self.uncounted.first().into_iter().chain(held).min().map(|key| begin(*key, false))
     }
 
     /// The tree of a point of a row; the empty one without a point.
@@ -140,6 +143,7 @@ impl State {
         }
         let was_counted =
             if progress.is_leaving { self.counted.remove(&key) } else { self.counted.insert(key) };
+        self.uncounted.remove(&key);
         if was_counted {
             self.recent.counted.insert(key, !progress.is_leaving);
         }
@@ -158,10 +162,17 @@ impl Pool {
         let shared = Arc::clone(self.shared());
         let mut left = births_max;
         while left > 0 {
-            let Some(mut counting) = self.resume_count(&shared)? else { return Ok(Counted::All) };
-            if !count_births(&shared, &mut counting, &mut left)? {
-                self.counting = Some(counting);
+            match self.resume_count(&shared)? {
+                Next::Nothing => return Ok(Counted::All),
+                Next::Noted => {}
+                Next::Walk(mut counting) => {
+                    if !count_births(&shared, &mut counting, &mut left)? {
+                        self.counting = Some(counting);
+                    }
+                }
             }
+            // Where nothing is born there is something to do all the same.
+            left = left.saturating_sub(1);
             if shared.state().recent.len() >= self.batch_limit() {
                 self.flush_catalog()?;
             }
@@ -169,38 +180,36 @@ impl Pool {
         Ok(Counted::More)
     }
 
-    /// The walk that is to go on, from where it is; none if nothing is left to count.
-    fn resume_count(&mut self, shared: &Arc<Shared>) -> Result<Option<Counting>, PoolError> {
+    /// The walk that is to go on, from where it is.
+    fn resume_count(&mut self, shared: &Arc<Shared>) -> Result<Next, PoolError> {
         if let Some(counting) = self.counting.take() {
-            return Ok(Some(counting));
+            return Ok(Next::Walk(counting));
         }
-        loop {
-            let mut state = shared.state_mut();
-            let ignores = self.planted().has(Bug::IgnoreLeases);
-            let held = |key| !ignores && shared.leases.is_held(key);
-            let Some(progress) = state.progress.or_else(|| state.next_to_count(held)) else {
-                return Ok(None);
-            };
-            let key = PointKey { source: progress.source, number: progress.point };
-            let is_new = progress.is_leaving && !state.counted.contains(&key);
-            let walk =
-                progress.walks(shared.planted).into_iter().nth(progress.walks as usize).filter(|_| !is_new);
-            let Some((before, after, _)) = walk else {
-                // A point that was dropped before it was counted has nothing to take along.
-                state.finish_count(&progress);
-                continue;
-            };
-            state.progress = Some(progress);
-            let before = state.root_in_row(progress.source, before)?;
-            let after = state.root_in_row(progress.source, after)?;
-            drop(state);
-            let mut births = ItemTree::default().births(Arc::clone(shared), &before, &after);
-            // What was counted before the pool was opened again is passed over.
-            for _ in 0..progress.births {
-                births.next().transpose().map_err(tree_error)?;
-            }
-            return Ok(Some(Counting { progress, births }));
+        let mut state = shared.state_mut();
+        let ignores = self.planted().has(Bug::IgnoreLeases);
+        let held = |key| !ignores && shared.leases.is_held(key);
+        let Some(progress) = state.progress.or_else(|| state.next_to_count(held)) else {
+            return Ok(Next::Nothing);
+        };
+        let key = PointKey { source: progress.source, number: progress.point };
+        let is_new = progress.is_leaving && !state.counted.contains(&key);
+        let walk =
+            progress.walks(shared.planted).into_iter().nth(progress.walks as usize).filter(|_| !is_new);
+        let Some((before, after, _)) = walk else {
+            // A point that was dropped before it was counted has nothing to take along.
+            state.finish_count(&progress);
+            return Ok(Next::Noted);
+        };
+        state.progress = Some(progress);
+        let before = state.root_in_row(progress.source, before)?;
+        let after = state.root_in_row(progress.source, after)?;
+        drop(state);
+        let mut births = ItemTree::default().births(Arc::clone(shared), &before, &after);
+        // What was counted before the pool was opened again is passed over.
+        for _ in 0..progress.births {
+            births.next().transpose().map_err(tree_error)?;
         }
+        Ok(Next::Walk(Box::new(Counting { progress, births })))
     }
 }
 

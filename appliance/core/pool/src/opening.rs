@@ -124,12 +124,15 @@ fn read_segments(
         let record = open_record(&shared.keys, &key, &value);
         registry.apply(&record.map_err(|_| PoolError::CatalogValue("a record"))?);
     }
+    let all = registry.points.values().map(|point| point.key());
+    let uncounted = all.filter(|key| !catalog_counted.contains(key)).collect();
     let mut state = State {
         catalog: Some(catalog),
         registry,
         recent: Recent::default(),
         mark: mark.clone(),
         counted: catalog_counted,
+        uncounted,
         progress,
         unswept,
         leaving,

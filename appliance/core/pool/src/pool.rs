@@ -69,7 +69,7 @@ pub struct Pool {
     indexes: Vec<FrameIndex>,
     adopted: BTreeMap<MachineId, Vec<Name>>,
     /// The walk of a count under way.
-    pub(crate) counting: Option<Counting>,
+    pub(crate) counting: Option<Box<Counting>>,
     pages: VerifiedBuilder,
     compressor: Compressor,
     decompressor: Decompressor,
@@ -143,6 +143,7 @@ impl Pool {
             recent: Recent::default(),
             mark: Mark::default(),
             counted: BTreeSet::new(),
+            uncounted: BTreeSet::new(),
             progress: None,
             unswept: BTreeSet::new(),
             leaving: BTreeSet::new(),

@@ -56,6 +56,8 @@ pub(crate) struct State {
     pub(crate) mark: Mark,
     /// Points whose chunks and pages are counted; see [`crate::counting`].
     pub(crate) counted: BTreeSet<PointKey>,
+    /// Points of history that are not counted yet.
+    pub(crate) uncounted: BTreeSet<PointKey>,
     /// What is being counted.
     pub(crate) progress: Option<Progress>,
     /// Segments that are gone, whose chunks and pages the catalog may have still.
@@ -337,6 +339,12 @@ impl State {
             self.registry.apply(record);
             self.recent.records.extend(sealed_record(keys, record)?);
             match record {
+                Record::Point(point) if !self.counted.contains(&point.key()) => {
+                    self.uncounted.insert(point.key());
+                }
+                Record::Dropped { source, number } => {
+                    self.uncounted.remove(&PointKey { source: *source, number: *number });
+                }
                 Record::Adopted { machine, names } => {
                     self.recent.adopted.extend(names.iter().map(|name| (*name, *machine)));
                 }

@@ -35,7 +35,9 @@ fn relied_upon(disk: &SimDisk, catalog_batch: usize) -> (Pool, Home) {
 #[test]
 fn a_drive_that_is_full_for_a_moment_while_room_is_given_back_loses_nothing() {
     let mut failed = 0;
-    for (catalog_batch, at) in (1..40).flat_map(|batch| (1..40).step_by(2).map(move |at| (batch, at))) {
+    for (catalog_batch, at) in
+        (1..40).step_by(3).flat_map(|batch| (1..40).step_by(2).map(move |at| (batch, at)))
+    {
         let disk = SimDisk::new(1);
         let (mut pool, _) = relied_upon(&disk, catalog_batch);
         disk.fail(FaultPlan::once(Fault::NoSpace, disk.operations() + at).under("catalog"));
@@ -215,4 +217,24 @@ fn what_is_given_back_during_a_verification_is_no_damage() {
             assert!(of_one || !watched.is_waiting());
         }
     }
+}
+
+/// Points that differ in nothing, and points that were dropped before a catalog was made anew, cost little each; there
+/// may be very many of them.
+#[test]
+fn a_step_of_counting_is_bounded_also_where_there_are_no_births() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, roomy(), 1);
+    let items = files(&home.names(&pool, 1), &chunks(1));
+    for _ in 0..200 {
+        home.commit(&mut pool, 1, items.clone()).unwrap();
+    }
+    let steps = |pool: &mut Pool| (1..).find(|_| pool.count(20).unwrap() == Counted::All);
+    assert!(steps(&mut pool).is_some_and(|steps| steps >= 10));
+    drop_points(&mut pool, &home, 2..=200);
+    assert!(steps(&mut pool).is_some_and(|steps| steps >= 10));
+    drop(pool);
+    let mut pool = open_without_catalog(&disk, 2, roomy());
+    assert!(steps(&mut pool).is_some_and(|steps| steps >= 10));
+    audit(&mut pool);
 }
