@@ -19,7 +19,7 @@ use crate::planted::{Bug, Planted};
 use crate::reader::FrameReader;
 use crate::record::{FrameIndex, Record};
 use crate::registry::{Registry, sealed_record};
-use crate::replay::Replayed;
+use crate::replay::{Replayed, removed};
 use crate::segment::FramePlace;
 
 /// What a pool is opened with.
@@ -322,14 +322,18 @@ impl State {
     }
 
     pub(crate) fn take(&mut self, keys: &PoolKeys, replayed: &Replayed) -> Result<(), PoolError> {
+        let leaving: BTreeSet<SegmentNumber> = removed(&replayed.records).collect();
         for index in &replayed.indexes {
             for (name, place) in places(index) {
+                // A segment that goes with this commit is read no more, whatever is known of the place behind it.
                 let known = self.chunk(&name)?;
                 if known.is_none() {
                     self.note_new(&name, place.length)?;
                 }
                 self.recent.note_stored(Kind::Chunks, place);
-                if known.is_none_or(|known| self.is_better(&place, &known)) {
+                let is_better =
+                    |known: Place| leaving.contains(&known.frame.segment) || self.is_better(&place, &known);
+                if known.is_none_or(is_better) {
                     self.recent.put_chunk(name, place);
                 }
             }

@@ -322,3 +322,35 @@ fn the_number_of_a_segment_that_went_is_not_used_again() {
     assert_eq!((pool.shared().damage(), read_points(&pool)), (Vec::new(), vec![20, 21]));
     audit(&mut pool);
 }
+
+/// The record that removes a segment is there and the catalog does not know it yet, and what was copied has rotted.
+#[test]
+fn a_copy_that_rotted_at_once_does_not_bring_the_segment_back() {
+    let mut seen = 0;
+    for at in 0..60 {
+        let disk = SimDisk::new(1);
+        let (mut pool, home) = filled(&disk, options(), 6);
+        drop_points(&mut pool, &home, [1, 2, 3, 4]);
+        let before = segments(&disk, DATA);
+        disk.fail(FaultPlan::once(Fault::Error, disk.operations() + 1 + at).under("catalog"));
+        let effort = Effort { births: 1000, bytes: u64::MAX };
+        let mut reclaimed = Ok(Reclaimed::Counting);
+        while matches!(reclaimed, Ok(Reclaimed::Counting | Reclaimed::Bytes { .. })) {
+            reclaimed = pool.reclaim(Thrift(1), effort);
+        }
+        let copies = segments(&disk, DATA).into_iter().filter(|(path, _)| before.iter().all(|b| b.0 != *path));
+        for (path, bytes) in copies {
+            frames_of(&bytes, CHUNKS).into_iter().for_each(|frame| rot(&disk, &path, frame, IN_PAYLOAD));
+        }
+        for point in points(&pool) {
+            let read = archive(&pool).chunks(point.key(), &home.names(&pool, point.sequence.0));
+            seen += u64::from(pool.is_failed() && read.is_ok_and(|read| read.iter().any(Result::is_err)));
+        }
+        disk.clear_faults();
+        pool.reopen().unwrap();
+        let damage = pool.shared().damage();
+        assert!(!damage.iter().any(|line| line.contains("catalog")), "{damage:?} at {at}");
+        audit(&mut pool);
+    }
+    assert!(seen > 0, "no copy was found rotten while the catalog was behind");
+}
