@@ -338,7 +338,8 @@ fn a_copy_that_rotted_at_once_does_not_bring_the_segment_back() {
         while matches!(reclaimed, Ok(Reclaimed::Counting | Reclaimed::Bytes { .. })) {
             reclaimed = pool.reclaim(Thrift(1), effort);
         }
-        let copies = segments(&disk, DATA).into_iter().filter(|(path, _)| before.iter().all(|b| b.0 != *path));
+        let copies =
+            segments(&disk, DATA).into_iter().filter(|(path, _)| before.iter().all(|b| b.0 != *path));
         for (path, bytes) in copies {
             frames_of(&bytes, CHUNKS).into_iter().for_each(|frame| rot(&disk, &path, frame, IN_PAYLOAD));
         }
