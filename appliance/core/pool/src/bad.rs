@@ -1,10 +1,11 @@
-//! Places that do not give back what was put there, as far as that is known: from opening, from verification, and from
-//! reads that failed.
+//! Places that do not give back what was put there, as far as that is known: from opening, from scrub and verification,
+//! and from reads that failed.
 //!
 //! A chunk or page in such a place counts as absent to whoever could send it again, so the next backup that has it puts
-//! it into another place. It is kept in memory only: it follows from the drive, and errs to the side of storing twice.
+//! it into another place. Notes in the pool keep what is known over an opening ([`crate::notes`]); where one is missing
+//! it follows from the drive. It errs to the side of storing twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use chunk::padded_length;
@@ -20,12 +21,30 @@ const FRAMES_MAX: usize = 100_000;
 #[derive(Default)]
 pub(crate) struct BadPlaces(Mutex<Known>);
 
+/// What a frame was written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// Chunks or pages, which are no longer read from it once they are elsewhere.
+    Names,
+    /// Records or indexes, from which the catalog is made.
+    Log,
+}
+
+/// What is bad of a segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BadSegment {
+    /// From where on nothing of it can be read.
+    pub(crate) from: Option<u64>,
+    /// Frames, by their offsets.
+    pub(crate) frames: BTreeMap<u64, Holds>,
+}
+
 #[derive(Default)]
 struct Known {
     /// Segments that are bad from an offset on.
     segments: BTreeMap<SegmentNumber, u64>,
     /// Frames, by segment and offset.
-    frames: BTreeSet<(SegmentNumber, u64)>,
+    frames: BTreeMap<(SegmentNumber, u64), Holds>,
 }
 
 impl BadPlaces {
@@ -33,15 +52,20 @@ impl BadPlaces {
     pub(crate) fn has(&self, frame: FramePlace) -> bool {
         let known = lock(&self.0);
         let end = frame.offset.saturating_add(padded_length(frame.sealed_length as usize) as u64);
-        known.frames.contains(&(frame.segment, frame.offset))
+        known.frames.contains_key(&(frame.segment, frame.offset))
             || known.segments.get(&frame.segment).is_some_and(|from| end > *from)
     }
 
-    /// A frame cannot be read.
+    /// A frame of chunks or pages cannot be read.
     pub(crate) fn add(&self, segment: SegmentNumber, offset: u64) {
+        self.add_frame(segment, offset, Holds::Names);
+    }
+
+    /// A frame cannot be read.
+    pub(crate) fn add_frame(&self, segment: SegmentNumber, offset: u64, holds: Holds) {
         let mut known = lock(&self.0);
-        if known.frames.len() < FRAMES_MAX || known.frames.contains(&(segment, offset)) {
-            known.frames.insert((segment, offset));
+        if known.frames.len() < FRAMES_MAX || known.frames.contains_key(&(segment, offset)) {
+            known.frames.insert((segment, offset), holds);
         } else {
             known.forget_frames(segment);
             known.segments.insert(segment, 0);
@@ -65,6 +89,25 @@ impl BadPlaces {
         lock(&self.0).segments.remove(&segment);
     }
 
+    /// All of it, by segment.
+    pub(crate) fn list(&self) -> BTreeMap<SegmentNumber, BadSegment> {
+        let known = lock(&self.0);
+        let mut all = BTreeMap::<SegmentNumber, BadSegment>::new();
+        for (segment, from) in &known.segments {
+            all.entry(*segment).or_default().from = Some(*from);
+        }
+        for ((segment, offset), holds) in &known.frames {
+            all.entry(*segment).or_default().frames.insert(*offset, *holds);
+        }
+        all
+    }
+
+    /// How many places there are.
+    pub(crate) fn count(&self) -> u64 {
+        let known = lock(&self.0);
+        (known.segments.len() + known.frames.len()) as u64
+    }
+
     /// A segment is made, whatever had its number before.
     pub(crate) fn forget(&self, segment: SegmentNumber) {
         let mut known = lock(&self.0);
@@ -75,7 +118,7 @@ impl BadPlaces {
 
 impl Known {
     fn forget_frames(&mut self, segment: SegmentNumber) {
-        self.frames.retain(|(number, _)| *number != segment);
+        self.frames.retain(|(number, _), _| *number != segment);
     }
 }
 

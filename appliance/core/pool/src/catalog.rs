@@ -8,6 +8,7 @@
 //! panic comes out as an error that says that the catalog is damaged.
 
 mod batch;
+mod checks;
 mod mark;
 mod place;
 mod segments;

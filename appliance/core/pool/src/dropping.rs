@@ -6,6 +6,7 @@
 use model::archive::PointKey;
 
 use crate::PoolError;
+use crate::notes::without_note;
 use crate::pool::Pool;
 use crate::record::Record;
 
@@ -33,6 +34,9 @@ impl Pool {
             }
         }
         let dropped = |key: &PointKey| Record::Dropped { source: key.source, number: key.number };
-        self.commit(points.iter().map(dropped).collect())
+        let without_note = self.shared().registry(|registry| {
+            points.iter().filter_map(|key| without_note(registry, *key)).collect::<Vec<_>>()
+        });
+        self.commit(points.iter().map(dropped).chain(without_note).collect())
     }
 }

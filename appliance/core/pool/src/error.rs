@@ -76,6 +76,28 @@ pub enum PoolError {
         /// What it is.
         found: FrameKind,
     },
+    /// A frame is sound in itself and not the one that should be there.
+    #[error("frame at {offset} of segment {segment} {what}")]
+    Misplaced {
+        /// In which segment.
+        segment: SegmentNumber,
+        /// At which byte.
+        offset: u64,
+        /// Which one it is instead.
+        what: &'static str,
+    },
+    /// A chunk or page lies where a check found damage.
+    #[error("{what} {name} is in the frame at {offset} of segment {segment}, which is damaged")]
+    Lost {
+        /// Chunk or page.
+        what: &'static str,
+        /// Its name.
+        name: Name,
+        /// In which segment.
+        segment: SegmentNumber,
+        /// The offset of its frame.
+        offset: u64,
+    },
     /// The header of a segment is not sound.
     #[error("header of segment {segment}: {what}")]
     SegmentHeader {
@@ -225,6 +247,8 @@ impl PoolError {
             Self::HeaderDamaged
             | Self::Unreadable { .. }
             | Self::FrameKind { .. }
+            | Self::Misplaced { .. }
+            | Self::Lost { .. }
             | Self::SegmentHeader { .. }
             | Self::Name { .. }
             | Self::Record { .. }

@@ -13,6 +13,7 @@ pub mod keys;
 
 pub mod record;
 pub mod segment;
+mod segment_file;
 
 mod backend;
 pub mod catalog;
@@ -48,13 +49,18 @@ mod reclaim;
 pub mod archive;
 mod verify;
 
+mod notes;
+mod scrub;
+
 pub use archive::{PoolArchive, Readings, Scope};
 pub use audit::Audit;
 pub use counting::Counted;
 pub use error::PoolError;
 pub use leases::{Lease, Session};
+pub use notes::PointDamage;
 pub use pool::{Options, Pool};
 pub use reclaim::{Effort, Reclaimed, Thrift};
 pub use records::NewPoint;
+pub use scrub::{Checked, Proof, ScrubEffort, ScrubStatus, ScrubStep};
 pub use state::{Shared, World};
 pub use verify::{DAMAGE_MAX, Status, Usage, Verification};

@@ -10,6 +10,7 @@ use crate::PoolError;
 use crate::catalog::{Catalog, Mark};
 use crate::header::ignore_missing;
 use crate::layout::{SEGMENTS, segment_path};
+use crate::notes;
 use crate::owners::find_owners;
 use crate::registry::{Registry, open_record};
 use crate::replay::replay;
@@ -28,7 +29,12 @@ pub(crate) fn load(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber,
     state.damage.clear();
     let (openings, known) = (state.openings, state.mark.commit);
     let (fresh, last) = read_drive(shared, batch_limit, known)?;
-    *state = State { openings, ..fresh };
+    if openings == 1 {
+        // What is known of a process is known better.
+        notes::recall(&fresh);
+    }
+    let rounds = std::mem::take(&mut state.rounds).after_opening(fresh.rounds, &fresh.mark);
+    *state = State { openings, rounds, ..fresh };
     Ok(last)
 }
 
@@ -44,7 +50,8 @@ pub(crate) fn rebuild(shared: &Shared, batch_limit: usize) -> Result<SegmentNumb
     state.recent = Recent::default();
     state.catalog = None;
     Catalog::replace(disk)?;
-    *state = State { openings: state.openings, ..fresh };
+    let rounds = std::mem::take(&mut state.rounds).after_opening(fresh.rounds, &fresh.mark);
+    *state = State { openings: state.openings, rounds, ..fresh };
     Ok(last)
 }
 
@@ -119,6 +126,7 @@ fn read_segments(
     let mut mark = catalog.mark()?;
     let (catalog_counted, progress) = (catalog.counted()?, catalog.progress()?);
     let (unswept, leaving) = (catalog.unswept()?, catalog.leaving()?);
+    let rounds = catalog.rounds()?;
     let mut registry = Registry::default();
     for (key, value) in catalog.records()? {
         let record = open_record(&shared.keys, &key, &value);
@@ -141,6 +149,7 @@ fn read_segments(
         stuck: BTreeSet::new(),
         damage: Vec::new(),
         bad: Arc::clone(shared.frames.bad()),
+        rounds,
         is_full: false,
         openings: 0,
     };

@@ -29,6 +29,7 @@ use crate::reader::FrameReader;
 use crate::record::{CommitMark, FrameIndex, Record, RecordsBody, SegmentLength, encode_frame_index};
 use crate::registry::Registry;
 use crate::replay::{Replayed, advance, removed};
+use crate::scrub::{Checks, Rounds};
 use crate::segment::{FramePlace, OpenSegment};
 use crate::state::{Recent, Shared, State, World, places};
 
@@ -152,14 +153,16 @@ impl Pool {
             stuck: BTreeSet::new(),
             damage: Vec::new(),
             bad: Arc::clone(frames.bad()),
+            rounds: Rounds::default(),
             is_full: false,
             openings: 0,
         };
         let planted = options.planted;
         let (witnessed, leases, sessions) = (AtomicU64::new(0), Arc::default(), Arc::default());
-        let state = RwLock::new(state);
+        let (state, checks) = (RwLock::new(state), Checks::default());
         let shared =
-            Arc::new(Shared { world, keys, header, frames, state, witnessed, planted, leases, sessions });
+            Shared { world, keys, header, frames, state, witnessed, planted, leases, sessions, checks };
+        let shared = Arc::new(shared);
         let mut pool = Self {
             shared,
             options,
@@ -408,7 +411,7 @@ impl Pool {
         }
         let flushed = self.guard(|pool| {
             let mut state = pool.shared.state_mut();
-            if state.recent.len() == 0 { Ok(()) } else { state.flush() }
+            if state.recent.len() == 0 && !state.rounds.is_unsaved { Ok(()) } else { state.flush() }
         });
         if flushed
             .as_ref()

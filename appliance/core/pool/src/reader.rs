@@ -1,23 +1,22 @@
 //! Reading frames: files and openers of segments, and the frames that were opened last.
 //!
-//! Every frame is checked by its checksum and its seal before a byte of it is used; both caches are bounded. A segment
-//! whose header cannot be read is read by the copy in its footer.
-//!
-//! A fresh reader takes everything from the drive, and tells a place that cannot be read from a drive that does not
-//! answer: the one is damage, the other may pass.
+//! Every frame is checked by its checksum and its seal before a byte of it is used; both caches are bounded. A fresh
+//! reader takes everything from the drive.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chunk::{Decompressor, FRAME_HEADER_LENGTH, FrameKind, Opener, SealedFrame, Table, padded_length};
-use medium::{Access, Disk, File};
-use model::{ErrorKind, LruCache, SegmentNumber};
+use chunk::{Decompressor, FRAME_HEADER_LENGTH, FrameKind, Opener, SealedFrame, Table};
+use medium::Disk;
+use model::{LruCache, SegmentNumber};
 
 use crate::PoolError;
 use crate::bad::BadPlaces;
 use crate::keys::PoolKeys;
-use crate::layout::{SEGMENT_HEADER_LENGTH, SegmentHeader, segment_path};
-use crate::segment::{FOOTER_TAIL_LENGTH, Footer, FramePlace};
+use crate::segment::FramePlace;
+use crate::segment_file::SegmentFile;
+pub(crate) use crate::segment_file::Trust;
 
 /// Bytes of plaintext that the frame cache holds.
 const CACHE_BYTES_MAX: usize = 96 << 20;
@@ -26,25 +25,18 @@ const FRESH_CACHE_BYTES_MAX: usize = 32 << 20;
 /// Segments whose files stay open.
 const SEGMENTS_MAX: usize = 512;
 
-/// What reads go by.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// What the kernel holds is as good as the drive.
-    Kernel,
-    /// The drive only.
-    Drive,
+/// A segment that frames can be opened of.
+pub(crate) struct SegmentReader {
+    file: SegmentFile,
+    opener: Opener,
 }
 
-/// A segment that frames can be read from.
-pub(crate) struct SegmentReader {
-    /// Its header.
-    pub(crate) header: SegmentHeader,
-    /// Why the header is that of the footer and not the one at the start, if it is.
-    pub(crate) header_lost: Option<PoolError>,
-    /// Its file.
-    pub(crate) file: Arc<dyn File>,
-    opener: Opener,
-    trust: Trust,
+impl Deref for SegmentReader {
+    type Target = SegmentFile;
+
+    fn deref(&self) -> &SegmentFile {
+        &self.file
+    }
 }
 
 /// A frame that was read: its table, if it has one, and its plaintext.
@@ -58,7 +50,7 @@ pub(crate) struct OpenedFrame {
 }
 
 impl SegmentReader {
-    /// Opens the file of a segment and reads its header.
+    /// Opens the file of a segment and derives its key.
     pub(crate) fn open(
         disk: &dyn Disk,
         keys: &PoolKeys,
@@ -66,26 +58,11 @@ impl SegmentReader {
         number: SegmentNumber,
         trust: Trust,
     ) -> Result<Self, PoolError> {
-        let file = disk.open(&segment_path(number), Access::Read)?;
-        if trust == Trust::Drive {
-            file.forget_cached()?;
-        }
-        let (header, header_lost) = match read_header(&*file, number, trust) {
-            Ok(header) => (header, None),
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
-                match Footer::read_header(&*file, number) {
-                    Ok(Some(copy)) => (copy, Some(error)),
-                    _ => return Err(error),
-                }
-            }
-            Err(error) => return Err(error),
-        };
-        if &header.pool != pool {
-            return Err(PoolError::SegmentHeader { segment: number, what: "it is that of another pool" });
-        }
+        let file = SegmentFile::open(disk, pool, number, trust)?;
+        let header = &file.header;
         let opener = Opener::new(keys.segment_master(), &header.salt, header.identity(), &header.commitment)
             .map_err(|source| PoolError::Frame { segment: number, offset: 0, source })?;
-        Ok(Self { header, header_lost, file, opener, trust })
+        Ok(Self { file, opener })
     }
 
     /// Reads, checks, opens and unpacks the frame at a place.
@@ -96,38 +73,6 @@ impl SegmentReader {
     ) -> Result<OpenedFrame, PoolError> {
         let mut bytes = self.bytes(place)?;
         self.open_bytes(place.offset, &mut bytes, decompressor)
-    }
-
-    /// Reads the bytes of the frame at a place.
-    pub(crate) fn bytes(&self, place: FramePlace) -> Result<Vec<u8>, PoolError> {
-        let mut bytes = vec![0; padded_length(place.sealed_length as usize)];
-        self.fill(place.offset, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// Its footer, if it has a sound one.
-    pub(crate) fn footer(&self) -> Result<Option<Footer>, PoolError> {
-        match Footer::read(&*self.file) {
-            Err(error) if error.kind() == ErrorKind::Io && self.trust == Trust::Drive => {}
-            result => return result,
-        }
-        match Footer::read(&*self.file) {
-            Err(PoolError::Disk(source)) if source.kind() == ErrorKind::Io && answers(&*self.file) => {
-                let offset = self.file.length()?.saturating_sub(FOOTER_TAIL_LENGTH as u64);
-                Err(PoolError::Unreadable { segment: self.header.number, offset, source })
-            }
-            result => result,
-        }
-    }
-
-    /// Whether the drive delivers anything of it.
-    pub(crate) fn answers(&self) -> bool {
-        answers(&*self.file)
-    }
-
-    /// Fills a buffer from `offset`.
-    pub(crate) fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<(), PoolError> {
-        fill(&*self.file, self.header.number, offset, buffer, self.trust)
     }
 
     /// Checks, opens and unpacks a frame that was read from `offset`.
@@ -150,44 +95,6 @@ impl SegmentReader {
         let plaintext = Arc::new(opened.plaintext(decompressor).map_err(wrong)?.to_vec());
         Ok(OpenedFrame { kind: header.kind(), table, plaintext })
     }
-}
-
-/// Reads the header at the start of a segment.
-fn read_header(file: &dyn File, number: SegmentNumber, trust: Trust) -> Result<SegmentHeader, PoolError> {
-    let mut bytes = [0; SEGMENT_HEADER_LENGTH];
-    if file.length()? < bytes.len() as u64 {
-        return Err(PoolError::SegmentHeader { segment: number, what: "it is cut off" });
-    }
-    fill(file, number, 0, &mut bytes, trust)?;
-    SegmentHeader::decode(&bytes, number)
-}
-
-/// Fills a buffer from the file of a segment. If only the drive counts, a read that fails twice although the drive
-/// delivers another place of the file is damage of that place.
-fn fill(
-    file: &dyn File,
-    segment: SegmentNumber,
-    offset: u64,
-    buffer: &mut [u8],
-    trust: Trust,
-) -> Result<(), PoolError> {
-    match file.read_at(offset, buffer) {
-        Err(error) if error.kind() == ErrorKind::Io && trust == Trust::Drive => {}
-        result => return Ok(result?),
-    }
-    match file.read_at(offset, buffer) {
-        Err(source) if source.kind() == ErrorKind::Io && answers(file) => {
-            Err(PoolError::Unreadable { segment, offset, source })
-        }
-        result => Ok(result?),
-    }
-}
-
-/// Whether the first or the last bytes of a file can be read.
-fn answers(file: &dyn File) -> bool {
-    let mut bytes = [0; FOOTER_TAIL_LENGTH];
-    let last = file.length().ok().and_then(|length| length.checked_sub(bytes.len() as u64));
-    [Some(0), last].into_iter().flatten().any(|at| file.read_at(at, &mut bytes).is_ok())
 }
 
 /// A segment, and the offset of a frame in it.

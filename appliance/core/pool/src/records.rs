@@ -5,6 +5,7 @@ use model::{DomainId, MachineId, SequenceNumber, SourceId, Time};
 use tree::Root;
 
 use crate::PoolError;
+use crate::notes::RESERVED;
 use crate::pool::Pool;
 use crate::record::Record;
 
@@ -74,7 +75,15 @@ impl Pool {
     }
 
     /// Sets or removes a setting.
+    ///
+    /// # Errors
+    /// Also a key that the pool keeps for its notes of damage.
     pub fn set_setting(&mut self, key: &str, value: Option<Vec<u8>>) -> Result<(), PoolError> {
+        if key.starts_with(RESERVED) {
+            return Err(PoolError::Refused(format!(
+                "settings below '{RESERVED}' are made by the pool itself"
+            )));
+        }
         self.commit(vec![Record::Setting { key: key.to_owned(), value }])
     }
 

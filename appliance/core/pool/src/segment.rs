@@ -5,9 +5,10 @@
 //!
 //! The footer repeats the header: without the salt in it no frame opens, so it must not stand in one place only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chunk::{Codec, Frame, FrameKind, FreshSalt, NonceAudit, Opener, Sealer, VerifiedBundle};
+use chunk::{Codec, Frame, FrameKind, FreshSalt, NonceAudit, Opener, Sealer, VerifiedBundle, padded_length};
 use medium::{Disk, Entropy, File};
 use model::SegmentNumber;
 use xxhash_rust::xxh3::xxh3_64;
@@ -16,6 +17,8 @@ use crate::PoolError;
 use crate::layout::{SEGMENT_HEADER_LENGTH, SegmentHeader, segment_path};
 
 const FOOTER_MAGIC: [u8; 8] = *b"KFfooter";
+/// The least that a drive writes as a whole.
+const SECTOR: u64 = 512;
 
 /// Bytes of one entry of a footer: offset, sealed length, kind, BLAKE3 of the sealed payload.
 pub const FOOTER_ENTRY_LENGTH: usize = 8 + 4 + 4 + 32;
@@ -128,10 +131,8 @@ impl OpenSegment {
     fn append(&mut self, frame: Frame) -> Result<FramePlace, PoolError> {
         let offset = self.length;
         let sealed_length = frame.header().sealed_length();
-        self.footer.extend_from_slice(&offset.to_le_bytes());
-        self.footer.extend_from_slice(&sealed_length.to_le_bytes());
-        self.footer.extend_from_slice(&(frame.header().kind() as u32).to_le_bytes());
-        self.footer.extend_from_slice(blake3::hash(frame.payload()).as_bytes());
+        let (kind, hash) = (frame.header().kind() as u32, *blake3::hash(frame.payload()).as_bytes());
+        FooterEntry { offset, sealed_length, kind, hash }.encode(&mut self.footer);
         self.dirty = true;
         self.file.write_at(offset, frame.bytes())?;
         self.length += frame.bytes().len() as u64;
@@ -150,13 +151,7 @@ impl OpenSegment {
 
     /// Writes the footer and makes all durable; nothing can follow.
     pub fn seal(mut self) -> Result<(), PoolError> {
-        let mut footer = std::mem::take(&mut self.footer);
-        let entries = (footer.len() / FOOTER_ENTRY_LENGTH) as u64;
-        footer.extend_from_slice(&self.header);
-        footer.extend_from_slice(&FOOTER_MAGIC);
-        footer.extend_from_slice(&self.length.to_le_bytes());
-        footer.extend_from_slice(&entries.to_le_bytes());
-        footer.extend_from_slice(&xxh3_64(&footer).to_le_bytes());
+        let footer = Footer::of_entries(std::mem::take(&mut self.footer), &self.header, self.length);
         self.file.write_at(self.length, &footer)?;
         self.dirty = true;
         self.sync()
@@ -193,6 +188,46 @@ impl Footer {
         frames.saturating_mul(FOOTER_ENTRY_LENGTH as u64).saturating_add(fixed)
     }
 
+    /// The bytes of the footer with these entries, of a segment whose frames end at `offset`.
+    pub(crate) fn of_entries(entries: Vec<u8>, header: &[u8; SEGMENT_HEADER_LENGTH], offset: u64) -> Vec<u8> {
+        let count = (entries.len() / FOOTER_ENTRY_LENGTH) as u64;
+        let mut footer = entries;
+        footer.extend_from_slice(header);
+        footer.extend_from_slice(&FOOTER_MAGIC);
+        footer.extend_from_slice(&offset.to_le_bytes());
+        footer.extend_from_slice(&count.to_le_bytes());
+        footer.extend_from_slice(&xxh3_64(&footer).to_le_bytes());
+        footer
+    }
+
+    /// Whether bytes from `offset` of a file on were the expected footer once. What a crash left of one that was being
+    /// written never was: each of its sectors is whole, or zeros, or something else altogether. So a sector speaks of
+    /// rot if it differs and most of it is as expected; one that rotted from end to end looks as after a crash.
+    pub(crate) fn is_rotten(expected: &[u8], found: &[u8], offset: u64) -> bool {
+        let mut sectors = BTreeMap::<u64, (usize, usize)>::new();
+        for ((at, expected), found) in (offset..).zip(expected).zip(found) {
+            let (equal, other) = sectors.entry(at / SECTOR).or_default();
+            // Zeros are what is there when nothing was written.
+            *equal += usize::from(expected == found && *expected != 0);
+            *other += usize::from(expected != found);
+        }
+        sectors.values().any(|(equal, other)| *other > 0 && equal > other)
+    }
+
+    /// Whether it lists frames one after the other, one of which ends at `length`.
+    pub(crate) fn fits(&self, length: u64) -> bool {
+        let mut end = SEGMENT_HEADER_LENGTH as u64;
+        let mut is_end = end == length;
+        for entry in &self.entries {
+            if entry.offset != end {
+                return false;
+            }
+            end += padded_length(entry.sealed_length as usize) as u64;
+            is_end |= end == length;
+        }
+        is_end
+    }
+
     /// Reads the footer of a segment; none if it was never sealed or its footer is not sound.
     pub fn read(file: &dyn File) -> Result<Option<Self>, PoolError> {
         let length = file.length()?;
@@ -223,6 +258,14 @@ impl Footer {
         Ok(entries.map(|entries| Self { entries, header: *header }))
     }
 
+    /// Whether a file ends as a footer does.
+    pub(crate) fn has_end(file: &dyn File) -> Result<bool, PoolError> {
+        let Some(at) = file.length()?.checked_sub(FOOTER_TAIL_LENGTH as u64) else { return Ok(false) };
+        let mut magic = FOOTER_MAGIC;
+        file.read_at(at, &mut magic)?;
+        Ok(magic == FOOTER_MAGIC)
+    }
+
     /// Reads the copy of the header alone; none if the segment was never sealed. It has a checksum of its own, so the
     /// rest of the footer need not be sound.
     pub fn read_header(file: &dyn File, number: SegmentNumber) -> Result<Option<SegmentHeader>, PoolError> {
@@ -235,6 +278,14 @@ impl Footer {
 }
 
 impl FooterEntry {
+    /// Appends its bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.offset.to_le_bytes());
+        out.extend_from_slice(&self.sealed_length.to_le_bytes());
+        out.extend_from_slice(&self.kind.to_le_bytes());
+        out.extend_from_slice(&self.hash);
+    }
+
     fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             offset: u64::from_le_bytes(bytes.get(0..8)?.try_into().ok()?),

@@ -20,6 +20,7 @@ use crate::reader::FrameReader;
 use crate::record::{FrameIndex, Record};
 use crate::registry::{Registry, sealed_record};
 use crate::replay::{Replayed, removed};
+use crate::scrub::{Checks, Rounds};
 use crate::segment::FramePlace;
 
 /// What a pool is opened with.
@@ -46,6 +47,7 @@ pub struct Shared {
     pub(crate) planted: Planted,
     pub(crate) leases: Arc<Leases>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) checks: Checks,
 }
 
 /// What changes with commits.
@@ -73,6 +75,8 @@ pub(crate) struct State {
     pub(crate) damage: Vec<String>,
     /// Places that do not give what the catalog says.
     pub(crate) bad: Arc<BadPlaces>,
+    /// Which segments were checked when.
+    pub(crate) rounds: Rounds,
     /// The drive had no room for the catalog, which is in memory: nothing is taken until the pool is opened again.
     pub(crate) is_full: bool,
     /// How often the drive was read since the process began.
@@ -356,6 +360,7 @@ impl State {
                     self.unswept.extend(segments);
                     self.leaving.extend(segments);
                     self.recent.removed.extend(segments);
+                    segments.iter().for_each(|segment| self.rounds.forget(*segment));
                 }
                 _ => {}
             }
@@ -402,6 +407,7 @@ impl State {
             progress: self.progress.filter(|_| !self.planted.has(Bug::ForgetProgress)),
             unswept: self.unswept.clone(),
             leaving: self.leaving.clone(),
+            rounds: self.rounds.changes(),
         };
         batch.chunks.sort_unstable_by_key(|(name, _)| *name);
         batch.pages.sort_unstable_by_key(|(name, _)| *name);
@@ -411,6 +417,7 @@ impl State {
             return Err(error);
         }
         self.recent = Recent::default();
+        self.rounds.saved();
         Ok(())
     }
 }

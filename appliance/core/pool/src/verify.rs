@@ -20,9 +20,11 @@ use model::{MachineId, Name, SegmentNumber};
 
 use crate::PoolError;
 use crate::catalog::Kind;
+use crate::notes::PointDamage;
 use crate::reader::FrameReader;
 use crate::segment::FramePlace;
 use crate::state::Shared;
+pub(crate) use points::page_error;
 
 /// Most lines of damage that a report lists; the rest is counted.
 pub const DAMAGE_MAX: usize = 10_000;
@@ -140,13 +142,7 @@ impl Shared {
             Some(key) => vec![self.point(key)?],
             None => self.registry(|r| r.points.values().cloned().collect()),
         };
-        let mut examination = Examination {
-            shared: self,
-            frames: self.frames.fresh(),
-            sound: SoundFrames::default(),
-            verdicts: Verdicts::default(),
-            report: Verification::default(),
-        };
+        let mut examination = Examination::new(self, Judging::ByReading);
         if point.is_none() {
             examination.segments()?;
         }
@@ -154,7 +150,8 @@ impl Shared {
             // What goes while it is looked at is no damage, and of what has gone nothing is to be said.
             let _lease = self.lease(point.key()).ok();
             if self.point(point.key()).is_ok() {
-                examination.point(&point)?;
+                let damage = examination.judge(&point)?;
+                self.found(point.key(), damage);
             }
         }
         let mut report = examination.report;
@@ -165,16 +162,51 @@ impl Shared {
     }
 }
 
+/// How a chunk is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Judging {
+    /// It is read.
+    ByReading,
+    /// It is sound unless it is known that its place is not.
+    ByPlace,
+}
+
 /// A verification under way.
-struct Examination<'a> {
+pub(crate) struct Examination<'a> {
     shared: &'a Shared,
+    judging: Judging,
     frames: FrameReader,
     sound: SoundFrames,
     verdicts: Verdicts,
     report: Verification,
 }
 
-impl Examination<'_> {
+impl<'a> Examination<'a> {
+    fn new(shared: &'a Shared, judging: Judging) -> Self {
+        Self {
+            shared,
+            judging,
+            frames: shared.frames.fresh(),
+            sound: SoundFrames::default(),
+            verdicts: Verdicts::default(),
+            report: Verification::default(),
+        }
+    }
+
+    /// One that reads no chunks and goes by what is known of their places.
+    pub(crate) fn by_place(shared: &'a Shared) -> Self {
+        Self::new(shared, Judging::ByPlace)
+    }
+
+    /// Looks at all of a point; what of it is damaged.
+    pub(crate) fn judge(&mut self, point: &Point) -> Result<Option<PointDamage>, PoolError> {
+        let (count, lines) = (self.report.damage_count, self.report.damage.len());
+        self.point(point)?;
+        let count = self.report.damage_count - count;
+        let lines = self.report.damage.get(lines..).unwrap_or_default();
+        Ok((count > 0).then(|| PointDamage::new(count, lines)))
+    }
+
     /// Notes an error as damage of `what`, unless it only says that nothing can be told.
     fn note(&mut self, what: &str, error: PoolError) -> Result<(), PoolError> {
         if !error.is_damage() {

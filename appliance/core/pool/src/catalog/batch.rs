@@ -11,10 +11,11 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use super::place::{ENTRY_LENGTH, Entry, Place};
 use super::{
     ADOPTED, ADOPTED_LENGTH, CHUNKS, COUNTED, COUNTING, Change, Kind, LEAVING, MARK, Mark, PAGES, RECORDS,
-    SEGMENTS, STATE, UNSWEPT, Use, VERSION, VERSION_KNOWN, adopted_key, counted_key, failed,
+    SEGMENTS, STATE, UNSWEPT, Use, VERSION, VERSION_KNOWN, adopted_key, checks, counted_key, failed,
 };
 use crate::PoolError;
 use crate::counting::Progress;
+use crate::scrub::Rounds;
 
 /// What changes of a chunk or page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct Batch {
     pub unswept: BTreeSet<SegmentNumber>,
     /// Segments that are gone, whose files may be there still.
     pub leaving: BTreeSet<SegmentNumber>,
+    /// When segments were checked.
+    pub(crate) rounds: Rounds,
 }
 
 type EntryTable<'a> = Table<'a, &'static [u8; 32], &'static [u8; ENTRY_LENGTH]>;
@@ -71,6 +74,7 @@ impl Batch {
         self.write_owners(write)?;
         self.write_segments(write, &live)?;
         self.write_records(write)?;
+        checks::write(write, &self.rounds, self.removed.iter())?;
         self.write_state(write, mark)
     }
 

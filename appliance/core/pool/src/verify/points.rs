@@ -13,10 +13,11 @@ use model::record::Point;
 use model::{EntryName, ErrorKind, MachineId, Name, ObjectId};
 use tree::{ItemTree, PageSource, Root};
 
-use super::{DAMAGE_MAX, Examination, Verdicts};
+use super::{DAMAGE_MAX, Examination, Judging, Verdicts};
 use crate::PoolError;
 use crate::archive::{tree_error, tree_root};
 use crate::catalog::Place;
+use crate::segment::FramePlace;
 
 /// Chunks whose verdict is remembered.
 const VERDICTS_MAX: usize = 250_000;
@@ -29,7 +30,14 @@ impl PageSource for Examination<'_> {
     type Error = PoolError;
 
     fn read(&self, name: &Name) -> Result<Arc<[u8]>, PoolError> {
-        self.shared.written_page(&self.frames, name)
+        match self.judging {
+            Judging::ByReading => self.shared.written_page(&self.frames, name),
+            Judging::ByPlace => {
+                let place = self.shared.state().page(name)?;
+                place.map_or(Ok(()), |place| self.placed("page", name, place.frame))?;
+                PageSource::read(self.shared, name)
+            }
+        }
     }
 
     fn kind(error: &PoolError) -> ErrorKind {
@@ -212,6 +220,9 @@ impl Examination<'_> {
         let found = loop {
             let found = match place {
                 None => Err(PoolError::Absent { what: "chunk", name: *name }),
+                Some(place) if self.judging == Judging::ByPlace => {
+                    self.placed("chunk", name, place.frame).map(|()| place.length)
+                }
                 Some(place) if self.sound.has(place.frame) => Ok(place.length),
                 Some(place) => self.shared.chunk_at(&self.frames, key, name, &place).map(|_| place.length),
             };
@@ -241,6 +252,13 @@ impl Examination<'_> {
             Some(place) if state.owns(machine, name, &place)? => Ok(Some(place)),
             _ => Ok(None),
         }
+    }
+
+    /// Goes by what is known of a place.
+    fn placed(&self, what: &'static str, name: &Name, frame: FramePlace) -> Result<(), PoolError> {
+        let FramePlace { segment, offset, .. } = frame;
+        let lost = PoolError::Lost { what, name: *name, segment, offset };
+        if self.shared.frames.bad().has(frame) { Err(lost) } else { Ok(()) }
     }
 
     /// What can be told of a tree when all of it has gone by.
@@ -342,7 +360,7 @@ impl Paths {
 }
 
 /// What a page that cannot be read says: the pool's own error, if it is one.
-fn page_error(error: tree::Error) -> PoolError {
+pub(crate) fn page_error(error: tree::Error) -> PoolError {
     match error {
         tree::Error::Read { source, .. } if source.is::<PoolError>() => {
             source.downcast().map_or(PoolError::Failed, |error| *error)

@@ -1,7 +1,7 @@
 //! Segments as they lie on the drive: header, frames one after the other, footer.
 
-use chunk::{FRAME_HEADER_LENGTH, FrameHeader, FrameKind};
-use model::{Name, SegmentNumber};
+use chunk::{FRAME_HEADER_LENGTH, FrameKind};
+use model::Name;
 
 use super::Examination;
 use crate::PoolError;
@@ -48,13 +48,12 @@ impl Examination<'_> {
             // What is bad in it is found again, frame by frame.
             self.frames.bad().remove_segment(number);
         }
-        let mut frames = 0;
+        let mut entries = Vec::new();
         while offset < length {
-            match frame_header(segment, offset) {
+            match segment.frame_header(offset) {
                 Ok(header) => {
                     let place = FramePlace { segment: number, offset, sealed_length: header.sealed_length() };
-                    self.frame(segment, place, footer.as_ref())?;
-                    frames += 1;
+                    is_whole &= self.frame(segment, place, footer.as_ref(), &mut entries)?;
                     offset += header.padded_length() as u64;
                 }
                 Err(error) => {
@@ -70,7 +69,12 @@ impl Examination<'_> {
                 }
             }
         }
-        if footer.is_none() && is_whole && self.lacks_footer(segment, length, frames)? {
+        // The writer may have sealed the segment meanwhile.
+        if footer.is_none()
+            && is_whole
+            && segment.has_lost_footer(entries, length)?
+            && segment.footer()?.is_none()
+        {
             self.report.damaged(format!("footer of segment {number}: it is damaged"));
         }
         Ok(())
@@ -96,21 +100,14 @@ impl Examination<'_> {
         }
     }
 
-    /// Whether what follows the valid bytes was a footer: nothing else is as long and no frame.
-    fn lacks_footer(&self, segment: &SegmentReader, length: u64, frames: u64) -> Result<bool, PoolError> {
-        let behind = segment.file.length()?.saturating_sub(length);
-        let is_frame = frame_header(segment, length).is_ok();
-        // The writer may have sealed the segment meanwhile.
-        Ok(behind == Footer::length(frames) && !is_frame && segment.footer()?.is_none())
-    }
-
-    /// Opens a frame, and names anew what is in it.
+    /// Opens a frame, and names anew what is in it; whether it is sound. What a footer says of it goes to `entries`.
     fn frame(
         &mut self,
         segment: &SegmentReader,
         place: FramePlace,
         footer: Option<&Footer>,
-    ) -> Result<(), PoolError> {
+        entries: &mut Vec<u8>,
+    ) -> Result<bool, PoolError> {
         let mut bytes = match segment.bytes(place) {
             Ok(bytes) => bytes,
             Err(error) => return self.lost(place, error),
@@ -133,23 +130,24 @@ impl Examination<'_> {
                     let at = f.entries.binary_search_by_key(&offset, |entry| entry.offset);
                     at.is_ok_and(|at| f.entries.get(at) == Some(&expected))
                 };
+                expected.encode(entries);
                 if !footer.is_none_or(listed) {
                     let number = place.segment;
                     self.report
                         .damaged(format!("footer of segment {number}: it is wrong of the frame at {offset}"));
                 }
-                Ok(())
+                Ok(true)
             }
             Err(error) => self.lost(place, error),
         }
     }
 
-    /// Notes that a frame cannot be read.
-    fn lost(&mut self, place: FramePlace, error: PoolError) -> Result<(), PoolError> {
+    /// Notes that a frame cannot be read: it is not sound.
+    fn lost(&mut self, place: FramePlace, error: PoolError) -> Result<bool, PoolError> {
         if error.is_damage() {
             self.frames.bad().add(place.segment, place.offset);
         }
-        self.note("", error)
+        self.note("", error).map(|()| false)
     }
 
     /// Names anew what is in a frame; the number of its chunks.
@@ -189,12 +187,4 @@ impl Examination<'_> {
             known.frame != frame || (known.start as usize == start && known.length as usize == bytes.len());
         Ok(is_placed && self.shared.keys.naming(domain).name(bytes) == *name)
     }
-}
-
-/// The header of the frame at `offset`.
-fn frame_header(segment: &SegmentReader, offset: u64) -> Result<FrameHeader, PoolError> {
-    let mut bytes = [0; FRAME_HEADER_LENGTH];
-    segment.fill(offset, &mut bytes)?;
-    let number: SegmentNumber = segment.header.number;
-    FrameHeader::parse(&bytes).map_err(|source| PoolError::Frame { segment: number, offset, source })
 }

@@ -17,7 +17,7 @@ use crate::world::{
 };
 
 /// Makes a point as a full backup does: what is known is not sent.
-fn back_up(home: &Home, pool: &mut Pool, number: u64) {
+pub(crate) fn back_up(home: &Home, pool: &mut Pool, number: u64) {
     let names = home.names(pool, number);
     let known = pool.shared().known(home.machine.id, &names).unwrap();
     let all = chunks(number);

@@ -14,3 +14,4 @@ mod full;
 mod giving;
 mod life;
 mod reclaim;
+mod scrub;

@@ -1,0 +1,156 @@
+//! The file of a segment, read without any key.
+//!
+//! A segment whose header cannot be read is read by the copy in its footer. Who trusts the drive only takes nothing
+//! from the kernel's memory, and tells a place that cannot be read from a drive that does not answer: the one is
+//! damage, the other may pass.
+
+use std::sync::Arc;
+
+use chunk::{FRAME_HEADER_LENGTH, FrameHeader, padded_length};
+use medium::{Access, Disk, File};
+use model::{ErrorKind, SegmentNumber};
+
+use crate::PoolError;
+use crate::layout::{SEGMENT_HEADER_LENGTH, SegmentHeader, segment_path};
+use crate::segment::{FOOTER_TAIL_LENGTH, Footer, FramePlace};
+
+/// What reads go by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// What the kernel holds is as good as the drive.
+    Kernel,
+    /// The drive only.
+    Drive,
+}
+
+/// The file of a segment.
+pub(crate) struct SegmentFile {
+    /// Its header.
+    pub(crate) header: SegmentHeader,
+    /// Why the header is that of the footer and not the one at the start, if it is.
+    pub(crate) header_lost: Option<PoolError>,
+    /// What is read.
+    pub(crate) file: Arc<dyn File>,
+    trust: Trust,
+}
+
+impl SegmentFile {
+    /// Opens the file of a segment and reads its header.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        pool: &[u8; 16],
+        number: SegmentNumber,
+        trust: Trust,
+    ) -> Result<Self, PoolError> {
+        let file = disk.open(&segment_path(number), Access::Read)?;
+        if trust == Trust::Drive {
+            file.forget_cached()?;
+        }
+        let (header, header_lost) = match read_header(&*file, number, trust) {
+            Ok(header) => (header, None),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+                match Footer::read_header(&*file, number) {
+                    Ok(Some(copy)) => (copy, Some(error)),
+                    _ => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        if &header.pool != pool {
+            return Err(PoolError::SegmentHeader { segment: number, what: "it is that of another pool" });
+        }
+        Ok(Self { header, header_lost, file, trust })
+    }
+
+    /// Reads the bytes of the frame at a place.
+    pub(crate) fn bytes(&self, place: FramePlace) -> Result<Vec<u8>, PoolError> {
+        let mut bytes = vec![0; padded_length(place.sealed_length as usize)];
+        self.fill(place.offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The header of the frame at `offset`.
+    pub(crate) fn frame_header(&self, offset: u64) -> Result<FrameHeader, PoolError> {
+        let mut bytes = [0; FRAME_HEADER_LENGTH];
+        self.fill(offset, &mut bytes)?;
+        let segment = self.header.number;
+        FrameHeader::parse(&bytes).map_err(|source| PoolError::Frame { segment, offset, source })
+    }
+
+    /// Its footer, if it has a sound one.
+    pub(crate) fn footer(&self) -> Result<Option<Footer>, PoolError> {
+        match Footer::read(&*self.file) {
+            Err(error) if error.kind() == ErrorKind::Io && self.trust == Trust::Drive => {}
+            result => return result,
+        }
+        match Footer::read(&*self.file) {
+            Err(PoolError::Disk(source)) if source.kind() == ErrorKind::Io && answers(&*self.file) => {
+                let offset = self.file.length()?.saturating_sub(FOOTER_TAIL_LENGTH as u64);
+                Err(PoolError::Unreadable { segment: self.header.number, offset, source })
+            }
+            result => result,
+        }
+    }
+
+    /// Whether what follows the valid bytes was a footer and is none any more. `entries` are those that it should have.
+    pub(crate) fn has_lost_footer(&self, entries: Vec<u8>, length: u64) -> Result<bool, PoolError> {
+        let expected = Footer::of_entries(entries, &self.header.encode(), length);
+        if self.file.length()?.saturating_sub(length) != expected.len() as u64 {
+            return Ok(false);
+        }
+        let mut found = vec![0; expected.len()];
+        self.fill(length, &mut found)?;
+        Ok(Footer::is_rotten(&expected, &found, length))
+    }
+
+    /// Whether the drive delivers anything of it.
+    pub(crate) fn answers(&self) -> bool {
+        answers(&*self.file)
+    }
+
+    /// Fills a buffer from `offset`.
+    pub(crate) fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<(), PoolError> {
+        fill(&*self.file, self.header.number, offset, buffer, self.trust)
+    }
+}
+
+/// Reads the header at the start of a segment.
+fn read_header(file: &dyn File, number: SegmentNumber, trust: Trust) -> Result<SegmentHeader, PoolError> {
+    let mut bytes = [0; SEGMENT_HEADER_LENGTH];
+    if file.length()? < bytes.len() as u64 {
+        return Err(PoolError::SegmentHeader { segment: number, what: "it is cut off" });
+    }
+    fill(file, number, 0, &mut bytes, trust)?;
+    SegmentHeader::decode(&bytes, number)
+}
+
+/// Fills a buffer from the file of a segment. If only the drive counts, a read that fails twice although the drive
+/// delivers another place of the file is damage of that place.
+fn fill(
+    file: &dyn File,
+    segment: SegmentNumber,
+    offset: u64,
+    buffer: &mut [u8],
+    trust: Trust,
+) -> Result<(), PoolError> {
+    match file.read_at(offset, buffer) {
+        Err(error) if error.kind() == ErrorKind::Io && trust == Trust::Drive => {}
+        result => return Ok(result?),
+    }
+    match file.read_at(offset, buffer) {
+        Err(source) if source.kind() == ErrorKind::Io && answers(file) => {
+            Err(PoolError::Unreadable { segment, offset, source })
+        }
+        result => Ok(result?),
+    }
+}
+
+/// Whether the first or the last bytes of a file can be read, from the drive and not from what the kernel holds of them.
+fn answers(file: &dyn File) -> bool {
+    let mut bytes = [0; FOOTER_TAIL_LENGTH];
+    if file.forget_cached().is_err() {
+        return false;
+    }
+    let last = file.length().ok().and_then(|length| length.checked_sub(bytes.len() as u64));
+    [Some(0), last].into_iter().flatten().any(|at| file.read_at(at, &mut bytes).is_ok())
+}
