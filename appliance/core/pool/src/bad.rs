@@ -39,6 +39,13 @@ pub(crate) struct BadSegment {
     pub(crate) frames: BTreeMap<u64, Holds>,
 }
 
+impl BadSegment {
+    /// How many places there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.frames.len() as u64 + u64::from(self.from.is_some())
+    }
+}
+
 #[derive(Default)]
 struct Known {
     /// Segments that are bad from an offset on.
@@ -100,12 +107,6 @@ impl BadPlaces {
             all.entry(*segment).or_default().frames.insert(*offset, *holds);
         }
         all
-    }
-
-    /// How many places there are.
-    pub(crate) fn count(&self) -> u64 {
-        let known = lock(&self.0);
-        (known.segments.len() + known.frames.len()) as u64
     }
 
     /// A segment is made, whatever had its number before.

@@ -118,6 +118,15 @@ pub(crate) fn without_note(registry: &Registry, key: PointKey) -> Option<Record>
     registry.settings.contains_key(&key).then_some(Record::Setting { key, value: None })
 }
 
+impl State {
+    /// What is bad of segments of the pool. Who reads of one while it goes finds it bad as well.
+    pub(crate) fn damaged(&self) -> BTreeMap<SegmentNumber, BadSegment> {
+        let mut bad = self.bad.list();
+        bad.retain(|segment, _| self.mark.length_of(*segment).is_some());
+        bad
+    }
+}
+
 impl Shared {
     /// What is damaged of a point, as far as checks have found it and it was not found whole since.
     #[must_use]
@@ -171,10 +180,8 @@ impl Shared {
         for (key, _) in below(registry, FRAMES) {
             wanted.insert(key.clone(), None);
         }
-        for (segment, bad) in state.bad.list() {
-            if state.mark.length_of(segment).is_some() {
-                wanted.insert(frames_key(segment), minicbor::to_vec(FramesNote::new(&bad)).ok());
-            }
+        for (segment, bad) in state.damaged() {
+            wanted.insert(frames_key(segment), minicbor::to_vec(FramesNote::new(&bad)).ok());
         }
         let is_there = |key: PointKey| registry.points.contains_key(&(key.source, key.number));
         for (key, _) in below(registry, POINTS).filter(|(key, _)| !point_of(key).is_some_and(is_there)) {

@@ -28,7 +28,7 @@ use segment::{Check, Finding, Part};
 use trace::Trace;
 
 use crate::PoolError;
-use crate::bad::Holds;
+use crate::bad::{BadSegment, Holds};
 use crate::error::is_unreadable;
 use crate::layout::{HEADERS, segment_path};
 use crate::notes::Findings;
@@ -373,7 +373,7 @@ impl Shared {
             segments_hashed: checked().filter(|checked| checked.proof == Proof::Hashes).count() as u64,
             segments_unchecked: segments - checked().count() as u64,
             oldest_check: checked().map(|checked| checked.at).min(),
-            damaged: state.bad.count(),
+            damaged: state.damaged().values().map(BadSegment::count).sum(),
             damaged_points,
             repeated: rounds.report.repeated,
         }

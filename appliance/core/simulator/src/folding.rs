@@ -2,7 +2,7 @@
 //! and readers go on.
 
 use model::archive::PointKey;
-use pool::{Counted, Effort, Lease, Reclaimed, Thrift};
+use pool::{Counted, Effort, Lease, Pool, Reclaimed, ScrubEffort, ScrubStep, Thrift};
 
 use crate::history::{Failure, History};
 use crate::oracle::{Intent, Kept};
@@ -14,6 +14,27 @@ const READERS_MAX: usize = 3;
 pub(crate) struct Reader {
     pub(crate) kept: Kept,
     _lease: Lease,
+}
+
+/// Nothing was found, now or before.
+fn no_damage(pool: &Pool, step: &ScrubStep) -> Result<(), Failure> {
+    let status = pool.shared().scrub_status();
+    match step.damage.first() {
+        Some(line) => Err(Failure::Breach(format!("the scrub speaks of damage: {line}"))),
+        None if (status.damaged, status.damaged_points) == (0, 0) => Ok(()),
+        None => Err(Failure::Breach(format!("something counts as damaged: {status:?}"))),
+    }
+}
+
+/// A round of the scrub from its beginning, or from where it is, to its end.
+pub(crate) fn scrub_round(pool: &Pool) -> Result<(), Failure> {
+    loop {
+        let step = pool.shared().scrub(ScrubEffort::default()).map_err(Failure::from)?;
+        no_damage(pool, &step)?;
+        if step.is_done {
+            return Ok(());
+        }
+    }
 }
 
 impl History {
@@ -72,6 +93,20 @@ impl History {
         let lease = self.pool()?.shared().lease(kept.point.key()).map_err(Failure::from)?;
         self.readers.push(Reader { kept, _lease: lease });
         Ok(())
+    }
+
+    /// Some steps of the scrub, which finds no damage, whatever crashed, failed or went meanwhile.
+    pub(crate) fn scrub(&mut self) -> Result<(), Failure> {
+        let bytes = [1, 1 << 10, 1 << 20][self.random.index(3)];
+        let effort = ScrubEffort { bytes, entries: [1, 1000][self.random.index(2)] };
+        for _ in 0..=self.random.below(12) {
+            let step = self.pool()?.shared().scrub(effort).map_err(Failure::from)?;
+            self.counts.scrubbed += step.bytes;
+            self.counts.rounds += u64::from(step.is_done);
+            no_damage(self.pool()?, &step)?;
+        }
+        let is_noted = self.pool()?.note_damage().map_err(Failure::from)?;
+        if is_noted { Err(Failure::Breach("damage is noted where there is none".into())) } else { Ok(()) }
     }
 
     /// Counts everything anew.

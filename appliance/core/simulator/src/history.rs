@@ -10,7 +10,7 @@ use pool::catalog::Dump;
 use pool::planted::Planted;
 use pool::{Effort, Pool, PoolError, Reclaimed, Thrift};
 
-use crate::folding::Reader;
+use crate::folding::{Reader, scrub_round};
 use crate::host::Host;
 use crate::oracle::Oracle;
 use crate::workload::Session;
@@ -44,6 +44,10 @@ pub struct Counts {
     pub dropped: u64,
     /// Bytes of segments that were given back.
     pub freed: u64,
+    /// Bytes of segments that were scrubbed.
+    pub scrubbed: u64,
+    /// Rounds of the scrub that came to their end.
+    pub rounds: u64,
 }
 
 /// A pool, what is around it, and what it has to hold.
@@ -287,6 +291,12 @@ impl History {
             if let Some(wrong) = audit.wrong.first() {
                 return Err(wrong.clone());
             }
+        }
+        for pool in [&kept, &rebuilt] {
+            scrub_round(pool).map_err(|failure| match failure {
+                Failure::Operating(error) => format!("the scrub fails: {error}"),
+                Failure::Breach(what) => what,
+            })?;
         }
         let words = |error: PoolError| ArchiveError::from(error).to_string();
         let (before, after) = (kept.shared().dump().map_err(words)?, rebuilt.shared().dump().map_err(words)?);

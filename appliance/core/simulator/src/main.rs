@@ -17,11 +17,12 @@ fn main() -> ExitCode {
     };
     match go_through(run) {
         Ok((counts, trace)) => {
-            let Counts { points, nested, faults, backups, dropped, freed } = counts;
+            let Counts { points, nested, faults, backups, dropped, freed, scrubbed, rounds } = counts;
             println!("seed {}, trace {trace}", run.seed);
             println!(
                 "{points} crash points, {nested} more inside recoveries, {faults} failing calls, {backups} backups, \
-                 {dropped} points dropped, {freed} bytes given back: no breach"
+                 {dropped} points dropped, {freed} bytes given back, {scrubbed} bytes scrubbed in {rounds} rounds: no \
+                 breach"
             );
             ExitCode::SUCCESS
         }
@@ -80,6 +81,8 @@ fn go_through(run: Run) -> Result<(Counts, String), Breach> {
         sum.backups += outcome.counts.backups;
         sum.dropped += outcome.counts.dropped;
         sum.freed += outcome.counts.freed;
+        sum.scrubbed += outcome.counts.scrubbed;
+        sum.rounds += outcome.counts.rounds;
     }
     Ok((sum, trace.finalize().to_hex()[..16].to_owned()))
 }

@@ -63,7 +63,7 @@ fn drive(error: impl Into<ArchiveError>) -> Failure {
 impl History {
     /// One step.
     pub(crate) fn step(&mut self) -> Result<(), Failure> {
-        match self.random.below(84) {
+        match self.random.below(88) {
             0..=1 => self.add_machine(),
             2..=3 => self.add_source(),
             4..=6 => self.change_setting(),
@@ -81,7 +81,8 @@ impl History {
             70..=77 => self.reclaim(),
             78..=80 => self.read_on(),
             81 => self.audit(),
-            82 if !self.is_faulty && !self.host.has_crashed() => self.verify(),
+            82..=85 => self.scrub(),
+            86 if !self.is_faulty && !self.host.has_crashed() => self.verify(),
             _ => self.move_clock(),
         }
     }

@@ -60,7 +60,7 @@ type PlaceOf = fn(&State, &Name) -> Result<Option<Place>, PoolError>;
 impl Trace {
     /// Begins, if there is anything to look for.
     pub(super) fn begin(shared: &Shared, gaps: Vec<(SegmentNumber, Range<u64>)>) -> Option<Self> {
-        let bad: Vec<_> = shared.frames.bad().list().into_iter().collect();
+        let bad: Vec<_> = shared.state().damaged().into_iter().collect();
         if bad.is_empty() && gaps.is_empty() && shared.damaged_points().is_empty() {
             return None;
         }
