@@ -11,6 +11,7 @@ mod files;
 mod keeping;
 mod listen;
 mod operator;
+mod scrubbing;
 mod storage;
 mod tokens;
 

@@ -31,7 +31,10 @@ pub(crate) fn answer(appliance: &Appliance, request: Request) -> Result<Reply, A
             Ok(Reply::Done)
         }
         Request::Status => {
-            let status = appliance.storage().shared().status()?;
+            let shared = appliance.storage().shared();
+            let mut status = shared.status()?;
+            status.damage.extend(shared.scrub_damage());
+            status.damage.extend(shared.damaged_points().into_values().flat_map(|point| point.lines));
             Ok(Reply::Status { status: pool_status(status) })
         }
         Request::Verify { point } => {

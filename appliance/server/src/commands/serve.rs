@@ -17,6 +17,7 @@ use crate::cli::Data;
 use crate::data::DataDirectory;
 use crate::keeping::{Keeper, Refusals};
 use crate::listen::{Limits, Listener, Options, Service};
+use crate::scrubbing::Scrubber;
 use crate::storage::Storage;
 
 /// How long work under way may go on after the doors are closed: a verification of the whole pool takes hours and
@@ -40,8 +41,10 @@ pub(crate) fn run(data: &Data, listen: &[SocketAddr], announce: Vec<String>) -> 
     let keeper = Keeper::new(opened.pool.shared(), clock, host::boot_id(), Arc::clone(&refusals));
     let storage = Storage::start(opened.pool, Some(keeper)).context("start the writer of the pool")?;
     let appliance = Arc::new(Appliance::new(storage, refusals));
+    let scrubber = Scrubber::start(Arc::clone(appliance.storage())).context("start the scrub")?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(serve(Arc::clone(&appliance), &directory, listen, announce))?;
+    drop(scrubber);
     runtime.shutdown_timeout(STOP_MAX);
     info!("the appliance has stopped");
     Ok(Done::Whole)

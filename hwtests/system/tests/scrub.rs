@@ -1,0 +1,69 @@
+//! What rots on the drive is found by the appliance itself, and named by machine, source, point and path.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use system::{Site, expect, noise};
+
+/// How long something may take that happens by itself within seconds, on a machine that has much else to do.
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// What the appliance says is damaged.
+fn damage(site: &Site) -> Vec<String> {
+    let status = expect(&mut site.keepfast(&["pool", "status", "--json"]).unwrap(), 0).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let lines = status["damage"].as_array().unwrap().iter();
+    lines.map(|line| line.as_str().unwrap().to_owned()).collect()
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < WAIT_MAX, "{what} at last");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
+    let mut site = Site::start().unwrap();
+    let tree = site.path("files");
+    fs::create_dir(&tree).unwrap();
+    for number in 0..20 {
+        fs::write(tree.join(number.to_string()), noise(number, 1 << 20)).unwrap();
+    }
+    site.protect(&tree).unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    assert_eq!(damage(&site), Vec::<String>::new());
+    site.stop_server().unwrap();
+    let segments = fs::read_dir(site.data().join("pool/segments")).unwrap();
+    let largest =
+        segments.map(|entry| entry.unwrap().path()).max_by_key(|path| fs::metadata(path).unwrap().len());
+    let file = fs::File::options().read(true).write(true).open(largest.unwrap()).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 10 << 20).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 10 << 20).unwrap();
+
+    site.start_server().unwrap();
+    let names = |line: &String| {
+        line.contains("web1") && line.contains("files") && line.contains(&tree.display().to_string()[1..])
+    };
+    wait_until("rot is found", || damage(&site).iter().any(names));
+    // The scrub said it, and a restart does not forget it.
+    site.stop_server().unwrap();
+    site.start_server().unwrap();
+    assert!(damage(&site).iter().any(names), "{:?}", damage(&site));
+
+    // An agent that lost its cache asks for everything.
+    site.join("web1").unwrap();
+    expect(&mut site.agent_named("web1", &["source", "add", "files", tree.to_str().unwrap()]).unwrap(), 0)
+        .unwrap();
+    expect(&mut site.agent_named("web1", &["backup"]).unwrap(), 0).unwrap();
+    let restored = site.restore("latest", &tree).unwrap();
+    assert_eq!(system::differences(&tree, &restored).unwrap(), "");
+    let first = site.points().unwrap().remove(0);
+    assert!(site.restore(&first, &tree).is_ok(), "the chunk is there again, for older points too");
+}
