@@ -162,7 +162,12 @@ impl Shared {
 
     /// Takes what a check found of a point.
     pub(crate) fn found(&self, key: PointKey, found: Option<PointDamage>) {
-        lock(&self.checks.findings).insert(key, found);
+        let mut findings = lock(&self.checks.findings);
+        if found.is_none() && !self.registry(|registry| registry.settings.contains_key(&point_key(key))) {
+            findings.remove(&key);
+        } else {
+            findings.insert(key, found);
+        }
     }
 
     /// Whether something was found that the pool does not note yet.

@@ -10,6 +10,7 @@ use {
     crate::survey::segments,
     chunk::{FRAME_ALIGNMENT, FrameNumber, NonceAudit},
     medium::Access,
+    model::SegmentNumber,
     std::sync::Arc,
 };
 
@@ -44,6 +45,8 @@ pub enum Bug {
     ForgetSweep,
     /// Chunks that went with a segment stay known.
     GoneStaysKnown,
+    /// The scrub looks at all of a file, not at what commits have made valid.
+    CheckBeyondMark,
 }
 
 /// Which fault is switched on.
@@ -74,6 +77,14 @@ impl Planted {
     pub const fn has(self, _: Bug) -> bool {
         false
     }
+}
+
+/// The bytes of a segment, up to its footer if it has one.
+#[cfg(feature = "planted-bugs")]
+pub(crate) fn length_of(shared: &Shared, number: SegmentNumber) -> Result<u64, PoolError> {
+    let file = shared.world.disk.open(&segment_path(number), Access::Read)?;
+    let footer = Footer::read(&*file)?.map_or(0, |footer| Footer::length(footer.entries.len() as u64));
+    Ok(file.length()? - footer)
 }
 
 /// Opens the last segment of a kind for appending behind all that it holds, unless it is sealed.

@@ -219,6 +219,12 @@ impl Shared {
         step: &mut ScrubStep,
     ) -> Result<(), PoolError> {
         scrub.is_damaged = false;
+        #[cfg(feature = "planted-bugs")]
+        let length = if self.planted.has(crate::planted::Bug::CheckBeyondMark) {
+            crate::planted::length_of(self, number)?
+        } else {
+            length
+        };
         match Check::begin(&*self.world.disk, &self.header.pool, number, length) {
             Ok((check, part)) => {
                 // What is bad in it is found again, frame by frame.

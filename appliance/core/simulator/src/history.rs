@@ -95,7 +95,8 @@ impl History {
             Err(Failure::Operating(error)) if !self.host.has_crashed() => {
                 return Err(format!("fails although nothing is wrong: {error}"));
             }
-            Err(Failure::Breach(what)) => return Err(what),
+            // Whatever is seen of it: a nonce that was used twice is worse, and may be the cause.
+            Err(Failure::Breach(what)) => return Err(self.host.nonces.repeated().unwrap_or(what)),
             _ => {}
         }
         self.recover()?;
@@ -292,6 +293,9 @@ impl History {
                 return Err(wrong.clone());
             }
         }
+        if let Some(what) = self.host.nonces.repeated() {
+            return Err(what);
+        }
         for pool in [&kept, &rebuilt] {
             scrub_round(pool).map_err(|failure| match failure {
                 Failure::Operating(error) => format!("the scrub fails: {error}"),
@@ -310,10 +314,7 @@ impl History {
         if self.random.chance(20) {
             self.empty(rebuilt)?;
         }
-        match self.host.nonces.repeated() {
-            Some(what) => Err(what),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -99,6 +99,11 @@ fn a_listing_of_what_is_gone_is_found() {
 }
 
 #[test]
+fn a_scrub_that_takes_what_a_crash_left_for_damage_is_found() {
+    println!("{}", found(Bug::CheckBeyondMark));
+}
+
+#[test]
 fn a_nonce_that_is_used_twice_is_found() {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|error| error.into_inner());
     chunk::planted::repeat_frame_numbers(true);

@@ -77,6 +77,12 @@ fn rot_a_chunk(disk: &SimDisk) {
 }
 
 #[test]
+fn it_may_be_done_by_a_thread_of_its_own() {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Shared>();
+}
+
+#[test]
 fn a_sound_pool_has_no_damage() {
     let disk = SimDisk::new(1);
     let (mut pool, _) = filled(&disk, options(), 30);
