@@ -1,6 +1,7 @@
 //! What tests do to the drive below a pool: its segments and frames, rot in them, and bytes that cannot be read.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use medium::sim::{Fault, FaultPlan, SimDisk};
@@ -64,12 +65,19 @@ pub(crate) struct BadSectors {
     disk: SimDisk,
     path: Arc<Mutex<String>>,
     bytes: Range<u64>,
+    /// Reads of them come back flipped instead, so many times.
+    flips: Option<Arc<AtomicU64>>,
 }
 
 impl BadSectors {
     /// A drive on which `bytes` of the file at `path` cannot be read.
     pub(crate) fn new(disk: &SimDisk, path: &str, bytes: Range<u64>) -> Self {
-        Self { disk: disk.clone(), path: Arc::new(Mutex::new(path.to_owned())), bytes }
+        Self { disk: disk.clone(), path: Arc::new(Mutex::new(path.to_owned())), bytes, flips: None }
+    }
+
+    /// A drive that gives these bytes back wrong, the first `times` times.
+    pub(crate) fn flipping(disk: &SimDisk, path: &str, bytes: Range<u64>, times: u64) -> Self {
+        Self { flips: Some(Arc::new(AtomicU64::new(times))), ..Self::new(disk, path, bytes) }
     }
 }
 
@@ -79,6 +87,7 @@ struct BadFile {
     file: Arc<dyn File>,
     path: String,
     bytes: Range<u64>,
+    flips: Option<Arc<AtomicU64>>,
 }
 
 impl Disk for BadSectors {
@@ -90,7 +99,8 @@ impl Disk for BadSectors {
         let file = self.disk.open(path, access)?;
         let is_bad = path == *self.path.lock().unwrap();
         Ok(if is_bad {
-            Arc::new(BadFile { file, path: path.into(), bytes: self.bytes.clone() })
+            let (bytes, flips) = (self.bytes.clone(), self.flips.clone());
+            Arc::new(BadFile { file, path: path.into(), bytes, flips })
         } else {
             file
         })
@@ -133,6 +143,14 @@ impl Disk for BadSectors {
 impl File for BadFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         if offset < self.bytes.end && self.bytes.start < offset + buffer.len() as u64 {
+            if let Some(flips) = &self.flips {
+                self.file.read_at(offset, buffer)?;
+                let left =
+                    flips.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+                let at = usize::try_from(self.bytes.start.saturating_sub(offset)).unwrap();
+                buffer[at] ^= u8::from(left.is_ok());
+                return Ok(());
+            }
             let source = std::io::Error::from_raw_os_error(5);
             return Err(DiskError::failed(Operation::Read, self.path.clone(), source));
         }

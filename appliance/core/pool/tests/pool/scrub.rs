@@ -255,6 +255,26 @@ fn a_read_that_fails_once_is_no_damage() {
 }
 
 #[test]
+fn what_does_not_verify_is_read_a_second_time() {
+    for kind in [DATA, META] {
+        let (disk, _) = closed(options(), 6);
+        let (path, bytes) = segments(&disk, kind).remove(0);
+        let at = frames(&bytes)[0].0 + IN_PAYLOAD;
+        for times in [1, 2] {
+            let drive = BadSectors::flipping(&disk, &path, at..at + 1, times);
+            let pool = open(&drive, 2, options()).unwrap();
+            let found = round(pool.shared());
+            let status = pool.shared().scrub_status();
+            assert_eq!(
+                (of_segments(&found).len() as u64, status.repeated),
+                (times - 1, 2 - times),
+                "{found:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn nothing_is_judged_while_the_drive_does_not_answer() {
     let (disk, home) = closed(options(), 6);
     let pool = open(&disk, 2, options()).unwrap();
