@@ -24,7 +24,7 @@ pub(crate) struct BadPlaces(Mutex<Known>);
 /// What a frame was written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holds {
-    /// Chunks or pages, which are no longer read from it once they are elsewhere.
+    /// Chunks or pages, which are read from elsewhere once they are there.
     Names,
     /// Records or indexes, from which the catalog is made.
     Log,
