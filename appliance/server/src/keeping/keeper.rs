@@ -4,6 +4,9 @@
 //! is short it does not rest. Plans are drawn from the settings of the pool and carried out in rounds: after a few
 //! folds the figures are looked at again.
 //!
+//! What nothing refers to is also what a backup has sent that was broken off, and that it need not send again. So room is
+//! given back only after points went, or when it is short.
+//!
 //! Time for floors is witnessed here, by the monotonic clock, and kept with the pool.
 
 use std::collections::BTreeMap;
@@ -56,6 +59,8 @@ pub(crate) struct Keeper {
     is_frozen: bool,
     /// The pool is above its high-water mark.
     is_pressed: bool,
+    /// Points went whose room may not all have come back.
+    has_folded: bool,
     /// When plans were drawn last, and over what.
     planned: Option<(Duration, u64)>,
     waiting_since: Option<Duration>,
@@ -82,6 +87,7 @@ impl Keeper {
             is_stored: true,
             is_frozen,
             is_pressed: false,
+            has_folded: shared.registry(|registry| !registry.dropped.is_empty()),
             planned: None,
             waiting_since: None,
             measured: Measured::new(),
@@ -115,6 +121,9 @@ impl Keeper {
         if self.is_due(pool.shared()) && self.fold(pool)? {
             return Ok(Duration::ZERO);
         }
+        if !self.is_pressed && !self.has_folded {
+            return Ok(LOOK_EVERY);
+        }
         match self.reclaim(pool)? {
             Reclaimed::Bytes { freed, copied } => {
                 info!(freed, copied, "room was given back");
@@ -129,6 +138,7 @@ impl Keeper {
             }
             Reclaimed::Nothing => {
                 self.waiting_since = None;
+                self.has_folded = false;
                 Ok(LOOK_EVERY)
             }
         }
@@ -231,6 +241,7 @@ impl Keeper {
         let keys: Vec<PointKey> =
             round.iter().map(|fold| PointKey { source: fold.source, number: fold.number }).collect();
         pool.drop_points(&keys)?;
+        self.has_folded = true;
         for fold in round {
             let source = shared.registry(|registry| name_of(registry, fold.source));
             info!(source, point = fold.number, reason = reason(fold.reason), "a point was folded");
