@@ -13,7 +13,7 @@ use model::{Name, SegmentNumber};
 use tree::{Birth, ItemTree, Root};
 
 use crate::PoolError;
-use crate::archive::{tree_error, tree_root};
+use crate::archive::tree_error;
 use crate::catalog::{Entry, Use};
 use crate::counting::Counted;
 use crate::pool::Pool;
@@ -130,10 +130,7 @@ fn rows(shared: &Shared) -> Result<Vec<Vec<Root>>, PoolError> {
     let state = shared.state();
     let mut rows: BTreeMap<_, Vec<Root>> = BTreeMap::new();
     for PointKey { source, number } in &state.counted {
-        let point = state.registry.points.get(&(*source, *number));
-        let point = point.or_else(|| state.registry.dropped.get(&(*source, *number)));
-        let root = tree_root(point.ok_or(PoolError::CatalogValue("its counted points"))?)?;
-        rows.entry(*source).or_default().push(root);
+        rows.entry(*source).or_default().push(state.root_in_row(*source, Some(*number))?);
     }
     Ok(rows.into_values().collect())
 }

@@ -121,10 +121,9 @@ impl State {
     }
 
     /// The tree of a point of a row; the empty one without a point.
-    fn root_in_row(&self, source: SourceId, number: Option<u64>) -> Result<Root, PoolError> {
+    pub(crate) fn root_in_row(&self, source: SourceId, number: Option<u64>) -> Result<Root, PoolError> {
         let Some(number) = number else { return Ok(Root::EMPTY) };
-        let point = self.registry.points.get(&(source, number));
-        let point = point.or_else(|| self.registry.dropped.get(&(source, number)));
+        let point = self.registry.readable(source, number);
         tree_root(point.ok_or(PoolError::CatalogValue("its counted points"))?)
     }
 

@@ -77,6 +77,13 @@ impl Registry {
         self.sources.values().find(|s| s.machine == machine && s.label == *label)
     }
 
+    /// A point, also if it was taken out of history and is not counted out yet.
+    #[must_use]
+    pub fn readable(&self, source: SourceId, number: u64) -> Option<&Arc<Point>> {
+        let key = (source, number);
+        self.points.get(&key).or_else(|| self.dropped.get(&key))
+    }
+
     /// The points of a source, oldest first.
     pub fn points_of(&self, source: SourceId) -> impl DoubleEndedIterator<Item = &Arc<Point>> {
         self.points.range((source, 0)..=(source, u64::MAX)).map(|(_, point)| point)
