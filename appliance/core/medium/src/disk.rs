@@ -92,6 +92,26 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Cuts the file, or extends it with zeros.
     fn set_length(&self, length: u64) -> Result<(), DiskError>;
 
+    /// How many ways there are to get the bytes: copies on drives of their own, or what parity gives for one.
+    /// [`Self::read_at`] takes the first that delivers, whatever it delivers; who can judge may ask for the others.
+    fn copies(&self) -> u32 {
+        1
+    }
+
+    /// Like [`Self::read_at`], by one way only, a number below [`Self::copies`].
+    fn read_copy(&self, copy: u32, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        let _ = copy;
+        self.read_at(offset, buffer)
+    }
+
+    /// Writes bytes that are known to be right over each copy that says otherwise or does not deliver them, durably;
+    /// how many those were. The bytes are those that the file had at `offset` when it was written; nothing of it
+    /// changes for who could read it. A file without further copies stays as it is.
+    fn mend(&self, offset: u64, bytes: &[u8]) -> Result<u32, DiskError> {
+        let _ = (offset, bytes);
+        Ok(0)
+    }
+
     /// Hints that this range will not be written again soon, so its writeback may start. Promises nothing.
     fn advise_written(&self, range: Range<u64>) {
         let _ = range;

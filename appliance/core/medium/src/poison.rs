@@ -168,6 +168,18 @@ impl File for PoisoningFile {
         self.file.set_length(length)
     }
 
+    fn copies(&self) -> u32 {
+        self.file.copies()
+    }
+
+    fn read_copy(&self, copy: u32, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        self.file.read_copy(copy, offset, buffer)
+    }
+
+    fn mend(&self, offset: u64, bytes: &[u8]) -> Result<u32, DiskError> {
+        self.file.mend(offset, bytes)
+    }
+
     fn advise_written(&self, range: Range<u64>) {
         self.file.advise_written(range);
     }
