@@ -66,6 +66,18 @@ impl Teller {
         }
     }
 
+    /// Says why nothing happens at the moment.
+    pub(crate) fn waits(&self, why: &str) {
+        match &self.way {
+            Way::Bar(bar) => bar.set_message(why.to_owned()),
+            Way::Json { .. } => self.say(&serde_json::json!({ "source": self.source, "waits": why })),
+            Way::Plain => {
+                // A closed standard error does not end a backup.
+                let _ = writeln!(std::io::stderr().lock(), "keepfast-agent: source {}: {why}", self.source);
+            }
+        }
+    }
+
     /// Takes the bar away.
     pub(crate) fn end(&self) {
         if let Way::Bar(bar) = &self.way {

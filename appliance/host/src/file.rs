@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use medium::{DiskError, File, Lock, Operation};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
 /// An open regular file.
@@ -62,6 +62,14 @@ impl File for HostFile {
 
     fn set_length(&self, length: u64) -> Result<(), DiskError> {
         self.file.set_len(length).map_err(self.failed(Operation::SetLength))
+    }
+
+    fn allocate(&self, length: u64) -> Result<(), DiskError> {
+        if length <= self.length()? {
+            return Ok(());
+        }
+        let allocated = rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length);
+        allocated.map_err(io::Error::from).map_err(self.failed(Operation::SetLength))
     }
 
     fn advise_written(&self, range: Range<u64>) {

@@ -134,7 +134,8 @@ impl Service for Appliance {
         let label = source.clone();
         let source = self.storage.change(move |pool| source_of(pool, machine, &label))?;
         self.refusals.check(source.id)?;
-        let (begun, session) = Session::begin(Arc::clone(&self.storage), source, continuity)?;
+        let (storage, refusals) = (Arc::clone(&self.storage), Arc::clone(&self.refusals));
+        let (begun, session) = Session::begin(storage, refusals, source, continuity)?;
         Ok((begun, Box::new(session)))
     }
 

@@ -7,10 +7,11 @@ use journal::{Closing, Ingest, Ingested};
 use model::archive::ArchiveError;
 use model::operation::Operation;
 use model::record::Source;
-use model::{MachineId, Name, SequenceNumber};
-use pool::PoolError;
+use model::{MachineId, Name, SequenceNumber, SourceId};
+use pool::{Pool, PoolError};
 use wire::Finish;
 
+use crate::keeping::Refusals;
 use crate::listen::{Backup, Begun, Finished};
 use crate::storage::Storage;
 
@@ -30,7 +31,9 @@ fn share(backups: usize) -> usize {
 /// A backup under way.
 pub(crate) struct Session {
     storage: Arc<Storage>,
+    refusals: Arc<Refusals>,
     machine: MachineId,
+    source: SourceId,
     ingest: Option<Ingest>,
     next: SequenceNumber,
     last_bundle: u64,
@@ -43,17 +46,20 @@ impl Session {
     /// Begins a backup of a source whose agent shows this continuity token.
     pub(crate) fn begin(
         storage: Arc<Storage>,
+        refusals: Arc<Refusals>,
         source: Source,
         continuity: Option<&[u8]>,
     ) -> Result<(Begun, Self), ArchiveError> {
-        let machine = source.machine;
+        let (machine, id) = (source.machine, source.id);
         let ingest = Ingest::begin(Arc::clone(storage.shared()), source, continuity)?;
         let (sequence, matched) = (ingest.sequence(), ingest.is_matched());
         let empty = !storage.shared().has_chunks(machine)?;
         let counted = storage.backup();
         let session = Self {
             storage,
+            refusals,
             machine,
+            source: id,
             ingest: Some(ingest),
             next: sequence.next(),
             last_bundle: 0,
@@ -62,6 +68,14 @@ impl Session {
             _counted: counted,
         };
         Ok((Begun { sequence, matched, empty }, session))
+    }
+
+    /// Does a change on the writer's thread.
+    fn change<T: Send + 'static, E: Into<ArchiveError> + Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Pool) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, ArchiveError> {
+        self.storage.change(change).map_err(|error| self.refusals.explain(self.source, error))
     }
 
     fn take_ingest(&mut self) -> Result<Ingest, ArchiveError> {
@@ -78,7 +92,7 @@ impl Backup for Session {
         let machine = self.machine;
         self.waiting_bytes += bundle.body().len() as u64;
         let settle = self.waiting_bytes >= DURABLE_BYTES;
-        self.storage.change(move |pool| {
+        self.change(move |pool| {
             pool.put_bundle(machine, bundle)?;
             if settle { pool.commit(Vec::new()) } else { Ok::<_, PoolError>(()) }
         })?;
@@ -102,7 +116,7 @@ impl Backup for Session {
                 self.ingest = Some(ingest);
                 return Ok(());
             }
-            let flushed = self.storage.change(move |pool| ingest.flush(pool).map(|()| ingest))?;
+            let flushed = self.change(move |pool| ingest.flush(pool).map(|()| ingest))?;
             self.ingest = Some(flushed);
         }
     }
@@ -115,7 +129,7 @@ impl Backup for Session {
         let ingest = self.take_ingest()?;
         let Finish { last, started, finished, totals, exceptions, exceptions_count } = finish;
         let closing = Closing { last, started, finished, totals, exceptions, exceptions_count };
-        match self.storage.change(move |pool| ingest.finish(pool, closing))? {
+        match self.change(move |pool| ingest.finish(pool, closing))? {
             Ingested::Point(point) => {
                 self.durable = self.last_bundle;
                 Ok(Finished::Point(point))

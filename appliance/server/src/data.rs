@@ -16,6 +16,13 @@ use pool::keys::{Unlock, parse_recovery_text, recovery_text};
 use pool::{Options, Pool, PoolError, World};
 use zeroize::Zeroizing;
 
+/// The part of a drive that is kept free for giving room back.
+const RESERVE_SHARE: u64 = 32;
+/// Bytes of it at least: a small catalog and a commit.
+const RESERVE_LEAST: u64 = 8 << 20;
+/// Bytes of it at most: a segment that is moved, and batches of a catalog of any size.
+const RESERVE_MOST: u64 = 256 << 20;
+
 /// Where an appliance keeps everything.
 pub(crate) struct DataDirectory(PathBuf);
 
@@ -23,6 +30,15 @@ pub(crate) struct DataDirectory(PathBuf);
 pub(crate) struct OpenedPool {
     pub(crate) pool: Pool,
     pub(crate) recovery: Option<Zeroizing<String>>,
+}
+
+/// How pools are opened on a drive: with a share of it kept free for giving room back.
+fn options(world: &World) -> Options {
+    let capacity = world.disk.space().map_or(0, |space| space.capacity_bytes);
+    Options {
+        reserve_bytes: (capacity / RESERVE_SHARE).clamp(RESERVE_LEAST, RESERVE_MOST),
+        ..Options::default()
+    }
 }
 
 impl DataDirectory {
@@ -49,7 +65,9 @@ impl DataDirectory {
         if !self.pool().is_dir() {
             bail!("there is no pool in {shown}; `keepfast serve --data {shown}` makes one");
         }
-        Ok(Pool::open(self.world()?, &self.unlock()?, Options::default())?)
+        let world = self.world()?;
+        let options = options(&world);
+        Ok(Pool::open(world, &self.unlock()?, options)?)
     }
 
     /// Opens the pool, or makes one with a key file or passphrase and a recovery key.
@@ -69,7 +87,8 @@ impl DataDirectory {
         HostEntropy.fill(&mut *recovery);
         let text = Zeroizing::new(recovery_text(&recovery));
         let unlocks = [self.unlock_or_create()?, Unlock::Recovery(recovery)];
-        let pool = Pool::create(world, &unlocks, Options::default())?;
+        let options = options(&world);
+        let pool = Pool::create(world, &unlocks, options)?;
         Ok(OpenedPool { pool, recovery: Some(text) })
     }
 

@@ -1,8 +1,14 @@
-//! A disk that is full: the backup fails loudly, everything old can be read, and service returns by itself.
+//! A disk that is full: old points are folded, nothing that must be kept goes, what finds no room is refused loudly,
+//! everything can be read, and service returns by itself.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
 
-use system::{Filesystem, History, LoopDisk, Site, expect, noise, run};
+use system::{Dice, Filesystem, History, LoopDisk, Running, Site, Snapshot, expect, noise, run};
 
 const MIB: usize = 1 << 20;
 
@@ -22,9 +28,9 @@ fn a_full_disk_is_told_and_a_larger_one_needs_no_restart() {
         let failed = run(&mut site.agent(&["backup"]).unwrap()).unwrap();
         let words = String::from_utf8_lossy(&failed.stderr).into_owned();
         assert_eq!(failed.status.code(), Some(1), "{words}");
-        assert!(words.contains("No space left on device"), "{words}");
+        assert!(words.contains("What is kept: ") || words.contains("there is no room"), "{words}");
     }
-    let line = site.wait_for_line(&["WARN", "a backup has failed", "No space left on device"]).unwrap();
+    let line = site.wait_for_line(&["WARN", "a backup has failed", "the drive of the pool is full"]).unwrap();
     assert!(line.contains("web1"), "{line}");
     history.settle(&site, false).unwrap();
     history.check_all(&site).unwrap();
@@ -33,4 +39,137 @@ fn a_full_disk_is_told_and_a_larger_one_needs_no_restart() {
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
     history.settle(&site, true).unwrap();
     history.conclude(&site).unwrap();
+}
+
+/// Bytes of each of the files that a backup brings anew.
+const LARGE: usize = 30 * MIB;
+/// How many files there are after a while; each backup replaces one of them.
+const FILES: u64 = 5;
+/// Points that are never folded.
+const FLOOR: usize = 2;
+
+/// Takes whatever is free on a filesystem.
+fn fill_up(ballast: &Path) {
+    let mut file = fs::File::options().create(true).append(true).open(ballast).unwrap();
+    let mut part = vec![0xaa; MIB];
+    while !part.is_empty() {
+        match file.write(&part) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(_) => part.truncate(part.len() / 2),
+        }
+    }
+}
+
+/// What was acknowledged: ids of points, oldest first, and the tree of each.
+struct Kept(Vec<(String, Snapshot)>);
+
+impl Kept {
+    /// Backs the tree up; its point is the newest.
+    fn back_up(&mut self, site: &Site, tree: &Path) {
+        if let Err(error) = expect(&mut site.agent(&["backup"]).unwrap(), 0) {
+            panic!("{error}\n{}", site.log().unwrap());
+        }
+        let newest = site.points().unwrap().pop().unwrap();
+        self.0.push((newest, Snapshot::of(tree).unwrap()));
+    }
+
+    /// What is inside the floor is there; the points that are left are among those that were acknowledged, in order.
+    fn check_floor(&self, site: &Site, least: usize) -> usize {
+        let points = site.points().unwrap();
+        let inside = &self.0[self.0.len().saturating_sub(least)..];
+        for (id, _) in inside {
+            assert!(points.contains(id), "{id} is inside the floor and gone; there are {points:?}");
+        }
+        points.len()
+    }
+
+    /// Everything inside the floor restores.
+    fn check_content(&self, site: &Site, tree: &Path, least: usize) {
+        for (id, expected) in &self.0[self.0.len().saturating_sub(least)..] {
+            let restored = Snapshot::of(&site.restore(id, tree).unwrap()).unwrap();
+            assert_eq!(expected.difference(&restored), None, "{id}");
+        }
+    }
+}
+
+fn keepfast(site: &Site, arguments: &[&str]) -> String {
+    expect(&mut site.keepfast(arguments).unwrap(), 0).unwrap()
+}
+
+/// A drive of 1 GiB that is filled to the last byte by a source that keeps growing, and by somebody else besides.
+fn a_full_drive_is_folded_on(filesystem: Filesystem) {
+    let disk = LoopDisk::new(filesystem, 1 << 30).unwrap();
+    let mut site = Site::start_on(&disk.path().join("appliance")).unwrap();
+    let tree = site.path("files");
+    fs::create_dir(&tree).unwrap();
+    let change = |number: u64| {
+        fs::write(tree.join(format!("{}", number % FILES)), noise(number, LARGE)).unwrap();
+    };
+    change(0);
+    site.protect(&tree).unwrap();
+    let mut kept = Kept(Vec::new());
+    kept.back_up(&site, &tree);
+    let floor = format!("floor-points={FLOOR}");
+    keepfast(&site, &["retention", "set", "web1/files", "last=1000", &floor, "floor-age=0s"]);
+    let ballast = disk.path().join("ballast");
+    let mut dice = Dice::new(7);
+    for number in 1..40 {
+        change(number);
+        if number >= 15 && number % 5 == 0 {
+            // From here on not even the room between the marks is there.
+            fill_up(&ballast);
+        }
+        if number % 4 == 3 {
+            let mut backup = Running::start(&mut site.agent(&["backup"]).unwrap()).unwrap();
+            std::thread::sleep(Duration::from_millis(dice.below(700)));
+            site.kill_server().unwrap();
+            backup.kill().unwrap();
+            site.start_server().unwrap();
+        }
+        kept.back_up(&site, &tree);
+        kept.check_floor(&site, FLOOR);
+    }
+    let left = kept.check_floor(&site, FLOOR);
+    assert!(left < 35, "nothing was folded: {left} points");
+    kept.check_content(&site, &tree, FLOOR);
+    assert!(keepfast(&site, &["pool", "audit"]).ends_with("; 0 wrong\n"));
+
+    // Nothing of what is there may go from here on.
+    keepfast(&site, &["retention", "set", "web1/files", "last=1000", "floor-points=1", "floor-age=30d"]);
+    let mut refused = None;
+    for number in 40..80 {
+        change(number);
+        fill_up(&ballast);
+        let output = run(&mut site.agent(&["backup"]).unwrap()).unwrap();
+        if !output.status.success() {
+            refused = Some(String::from_utf8_lossy(&output.stderr).into_owned());
+            break;
+        }
+        kept.0.push((site.points().unwrap().pop().unwrap(), Snapshot::of(&tree).unwrap()));
+    }
+    let words = refused.unwrap();
+    assert!(words.contains("web1/files") && words.contains("under the floor"), "{words}");
+    site.kill_server().unwrap();
+    site.start_server().unwrap();
+    let all = site.points().unwrap().len();
+    kept.check_floor(&site, all);
+    kept.check_content(&site, &tree, all);
+
+    fs::remove_file(&ballast).unwrap();
+    keepfast(&site, &["retention", "set", "web1/files", "last=1000", "floor-points=1", "floor-age=0s"]);
+    kept.back_up(&site, &tree);
+    kept.check_content(&site, &tree, 1);
+    site.verify().unwrap();
+    assert!(keepfast(&site, &["pool", "audit"]).ends_with("; 0 wrong\n"));
+}
+
+#[test]
+fn a_full_ext4_is_folded_on_and_refuses_what_floors_leave_no_room_for() {
+    a_full_drive_is_folded_on(Filesystem::Ext4);
+}
+
+#[test]
+fn a_full_xfs_is_folded_on_and_refuses_what_floors_leave_no_room_for() {
+    a_full_drive_is_folded_on(Filesystem::Xfs);
 }

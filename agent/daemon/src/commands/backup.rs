@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use capture::{Cache, Limits, Outcome};
+use capture::{BackupError, Cache, Limits, Outcome};
 use link::Connection;
+use model::ErrorKind;
 use rustix::fs::{FlockOperation, flock};
 use terminal::{Done, stop_flag, told};
 
@@ -21,6 +22,16 @@ use crate::remote::Remote;
 /// How long to wait before each further try after a broken connection.
 const WAITS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10), Duration::from_secs(30)];
+
+/// The same when the appliance has something to do first, such as making room.
+const WAITS_BUSY: [Duration; 16] = {
+    let mut waits = [Duration::from_secs(60); 16];
+    waits[0] = Duration::from_secs(3);
+    waits[1] = Duration::from_secs(5);
+    waits[2] = Duration::from_secs(10);
+    waits[3] = Duration::from_secs(20);
+    waits
+};
 
 /// How often who waits looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(100);
@@ -75,7 +86,7 @@ pub(crate) fn backup(
     stop: &Arc<AtomicBool>,
 ) -> anyhow::Result<Done> {
     let teller = Teller::new(&source.name, format)?;
-    let mut waits = WAITS.iter();
+    let (mut waits, mut waits_busy) = (WAITS.iter(), WAITS_BUSY.iter());
     let outcome = loop {
         match try_once(data, source, &teller, stop) {
             Ok(outcome) => break outcome,
@@ -87,7 +98,19 @@ pub(crate) fn backup(
                         .context("the appliance cannot be reached; asking again goes on from here");
                 }
             },
-            Err(Trouble::Broken(error) | Trouble::Other(error)) => {
+            Err(Trouble::Busy(error)) if !stop.load(Ordering::Relaxed) => match waits_busy.next() {
+                Some(wait) => {
+                    let seconds = wait.as_secs();
+                    teller.waits(&format!("{error:#}; trying again in {seconds} s"));
+                    pause(*wait, stop);
+                }
+                None => {
+                    teller.end();
+                    return Err(error)
+                        .context("the appliance had other things to do for a quarter of an hour");
+                }
+            },
+            Err(Trouble::Broken(error) | Trouble::Busy(error) | Trouble::Other(error)) => {
                 teller.end();
                 return Err(error);
             }
@@ -110,6 +133,8 @@ fn pause(wait: Duration, stop: &AtomicBool) {
 enum Trouble {
     /// The connection; another try may do.
     Broken(anyhow::Error),
+    /// The appliance has something to do first; another try may do.
+    Busy(anyhow::Error),
     /// Something that another try would meet again.
     Other(anyhow::Error),
 }
@@ -121,7 +146,7 @@ fn try_once(
     stop: &Arc<AtomicBool>,
 ) -> Result<Outcome, Trouble> {
     let connection = Connection::connect(data).map_err(|error| match error.kind() {
-        model::ErrorKind::Io | model::ErrorKind::Busy => Trouble::Broken(error.into()),
+        ErrorKind::Io | ErrorKind::Busy => Trouble::Broken(error.into()),
         _ => Trouble::Other(error.into()),
     })?;
     let connection = Arc::new(connection);
@@ -136,7 +161,13 @@ fn try_once(
     let remote = Remote(Arc::clone(&connection));
     let outcome = capture::backup(&config, &cache, &remote, naming, &Limits::default(), teller, stop);
     outcome.map_err(|error| {
-        if connection.is_broken() { Trouble::Broken(error.into()) } else { Trouble::Other(error.into()) }
+        let is_busy =
+            matches!(&error, BackupError::Appliance { source, .. } if source.kind == ErrorKind::Busy);
+        match (connection.is_broken(), is_busy) {
+            (true, _) => Trouble::Broken(error.into()),
+            (false, true) => Trouble::Busy(error.into()),
+            (false, false) => Trouble::Other(error.into()),
+        }
     })
 }
 

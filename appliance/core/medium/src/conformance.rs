@@ -99,6 +99,14 @@ fn lengths_are_set(disk: &dyn Disk) {
     expected.resize(8_000, 0);
     assert_eq!(content(&*file), expected, "what was cut off does not come back");
     good("empty", file.set_length(0));
+    let available = || good("space", disk.space()).available_bytes;
+    let before = available();
+    good("allocate", file.allocate(300_000));
+    assert_eq!(good("length", file.length()), 300_000);
+    assert!(available() + 300_000 <= before, "it has room");
+    good("allocate less", file.allocate(10));
+    assert_eq!(content(&*file), vec![0; 300_000]);
+    good("empty", file.set_length(0));
     assert_eq!(good("length", file.length()), 0);
     good("remove", disk.remove("length"));
 }

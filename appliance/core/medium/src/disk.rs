@@ -92,6 +92,19 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Cuts the file, or extends it with zeros.
     fn set_length(&self, length: u64) -> Result<(), DiskError>;
 
+    /// Extends the file to `length` bytes, with room for all of them: writing below that never finds the drive full.
+    /// A longer file stays as it is. After an error it may be longer than it was.
+    fn allocate(&self, length: u64) -> Result<(), DiskError> {
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        let mut at = self.length()?;
+        while at < length {
+            let part = (length - at).min(ZEROS.len() as u64);
+            self.write_at(at, &ZEROS[..usize::try_from(part).unwrap_or(ZEROS.len())])?;
+            at += part;
+        }
+        Ok(())
+    }
+
     /// How many ways there are to get the bytes: copies on drives of their own, or what parity gives for one.
     /// [`Self::read_at`] takes the first that delivers, whatever it delivers; who can judge may ask for the others.
     fn copies(&self) -> u32 {

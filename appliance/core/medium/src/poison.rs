@@ -168,6 +168,11 @@ impl File for PoisoningFile {
         self.file.set_length(length)
     }
 
+    fn allocate(&self, length: u64) -> Result<(), DiskError> {
+        self.check(Operation::SetLength)?;
+        self.file.allocate(length)
+    }
+
     fn copies(&self) -> u32 {
         self.file.copies()
     }

@@ -311,6 +311,21 @@ impl Catalog {
         })
     }
 
+    /// Those of some chunks that further machines own.
+    pub fn with_owners(&self, names: &[Name]) -> Result<Vec<Name>, PoolError> {
+        self.read("owners", |read| {
+            let table = read.open_table(ADOPTED).map_err(failed("read owners"))?;
+            let mut owned = Vec::new();
+            for name in names {
+                let (first, last) = (adopted_key(name, MachineId(0)), adopted_key(name, MachineId(u64::MAX)));
+                let mut owners =
+                    table.range::<&[u8; ADOPTED_LENGTH]>(&first..=&last).map_err(failed("read owners"))?;
+                owned.extend(owners.next().transpose().map_err(failed("read owners"))?.map(|_| *name));
+            }
+            Ok(owned)
+        })
+    }
+
     /// Every sealed record with its key, in order.
     pub fn records(&self) -> Result<Vec<Stored>, PoolError> {
         self.read("records", |read| {

@@ -22,6 +22,8 @@ pub(crate) struct Seen {
     pub(crate) hash: [u8; 32],
     /// The hash that it says the mark before it has.
     pub(crate) previous: [u8; 32],
+    /// The last commit before it whose mark is gone for good.
+    pub(crate) base: Option<CommitNumber>,
 }
 
 /// The marks behind commit `base` that count, oldest first. `marks` come in the order of their places; `metas` are
@@ -73,7 +75,14 @@ mod tests {
     /// A mark by its segment, its number, and letters for its own hash and the one before.
     fn seen(segment: u64, number: u64, hash: u8, previous: u8) -> Seen {
         let (segment, number) = (SegmentNumber(segment), CommitNumber(number));
-        Seen { segment, offset: 192 + number.0 * 64, number, hash: [hash; 32], previous: [previous; 32] }
+        Seen {
+            segment,
+            offset: 192 + number.0 * 64,
+            number,
+            hash: [hash; 32],
+            previous: [previous; 32],
+            base: None,
+        }
     }
 
     fn chosen(marks: &[Seen], metas: &[(u64, u64)], base: u64) -> Vec<(u64, u64)> {

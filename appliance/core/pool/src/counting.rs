@@ -22,7 +22,7 @@ use crate::PoolError;
 use crate::archive::{tree_error, tree_root};
 use crate::planted::{Bug, Planted};
 use crate::pool::Pool;
-use crate::registry::{dropped_key, point_key};
+use crate::registry::point_key;
 use crate::state::{Shared, State};
 
 /// What is being counted, and how far.
@@ -134,11 +134,7 @@ impl State {
         if progress.is_leaving {
             self.registry.dropped.remove(&(key.source, key.number));
             self.recent.records.push((point_key(key.source, key.number), None));
-            // Where newer points are lost to damage, this record is all that keeps its number from being given again.
-            let newest = self.registry.points_of(key.source).next_back().map(|point| point.number);
-            if newest.is_some_and(|newest| newest > key.number) {
-                self.recent.records.push((dropped_key(key.source, key.number), None));
-            }
+            self.forget_dropped(key);
         }
         let was_counted =
             if progress.is_leaving { self.counted.remove(&key) } else { self.counted.insert(key) };

@@ -27,6 +27,7 @@ mod reader;
 mod chain;
 mod owners;
 mod replay;
+mod reserve;
 mod scan;
 mod survey;
 
@@ -60,7 +61,7 @@ pub use leases::{Lease, Session};
 pub use notes::PointDamage;
 pub use pool::{Options, Pool};
 pub use reclaim::{Effort, Reclaimed, Thrift};
-pub use records::NewPoint;
+pub use records::{NewPoint, is_reserved};
 pub use scrub::{Checked, Proof, ScrubEffort, ScrubStatus, ScrubStep};
 pub use state::{Shared, World};
 pub use verify::{DAMAGE_MAX, Status, Usage, Verification};

@@ -1,7 +1,6 @@
 //! Opening a pool, and making its catalog anew: the catalog first, then what the segments have beyond its mark.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use medium::Access;
 use model::{CommitNumber, ErrorKind, SegmentNumber};
@@ -137,21 +136,14 @@ fn read_segments(
     let mut state = State {
         catalog: Some(catalog),
         registry,
-        recent: Recent::default(),
         mark: mark.clone(),
         counted: catalog_counted,
         uncounted,
         progress,
         unswept,
         leaving,
-        condemned: BTreeMap::new(),
-        planted: shared.planted,
-        stuck: BTreeSet::new(),
-        damage: Vec::new(),
-        bad: Arc::clone(shared.frames.bad()),
         rounds,
-        is_full: false,
-        openings: 0,
+        ..State::empty(shared.planted, shared.frames.bad())
     };
     let up_to = |mark: &Mark, chunk_bytes| Mark { chunk_bytes, ..mark.clone() };
     let disk = &*shared.world.disk;
@@ -168,6 +160,7 @@ fn read_segments(
         mark.commit.0 += HIDDEN_MAX;
     }
     state.mark = up_to(&mark, state.mark.chunk_bytes);
+    state.forget_gone();
     find_owners(&mut state, &shared.frames, &shared.keys, &findings.unowned)?;
     if state.recent.len() > 0 {
         state.flush()?;

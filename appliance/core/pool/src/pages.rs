@@ -19,14 +19,24 @@ impl Shared {
     }
 
     pub(crate) fn has_page(&self, name: &Name) -> Result<bool, PoolError> {
-        let is_sound = |place: Place| !self.frames.bad().has(place.frame);
-        Ok(self.state().recent.staged.contains_key(name) || self.page_place(name)?.is_some_and(is_sound))
+        let state = self.state();
+        let is_sound = |place: Place| !state.bad.has(place.frame) && !state.is_condemned(&place, None);
+        Ok(state.recent.staged.contains_key(name) || state.page(name)?.is_some_and(is_sound))
     }
 
-    /// A page that was written, named anew.
+    /// A page that was written, named anew. Its segment may go while it is being read: then it is elsewhere.
     pub(crate) fn written_page(&self, frames: &FrameReader, name: &Name) -> Result<Arc<[u8]>, PoolError> {
-        let place = self.page_place(name)?.ok_or(PoolError::Absent { what: "page", name: *name })?;
-        page_at(frames, &self.keys, name, &place)
+        let place = || self.page_place(name)?.ok_or(PoolError::Absent { what: "page", name: *name });
+        let mut known = place()?;
+        loop {
+            let read = page_at(frames, &self.keys, name, &known);
+            let Err(error) = read else { return read };
+            let place = place()?;
+            if place == known {
+                return Err(error);
+            }
+            known = place;
+        }
     }
 }
 

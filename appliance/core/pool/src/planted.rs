@@ -37,6 +37,10 @@ pub enum Bug {
     RemoveBeforeCommit,
     /// What is needed of a segment goes with it.
     MoveNothing,
+    /// Pages of the log that something refers to go with their segment.
+    RestateNothing,
+    /// Indexes and records of the log go with their segment although they count.
+    ForgetLog,
     /// A point that leaves takes the references with it that its neighbours share.
     MiscountLeaving,
     /// References are stored without how far they were counted.

@@ -1,10 +1,8 @@
 //! The pool: one writer, any number of readers.
 //!
-//! The order of a commit: data, pages, indexes and records are written; all of it is synced, and so are the names of
-//! new segments; then the mark is written and synced. Only then does the commit count, and only then is it
-//! acknowledged. So a mark that can be read has everything before it on the drive.
-//!
 //! After a failed write or sync the pool takes nothing more until [`Pool::reopen`], which is the same code as opening.
+
+mod commit;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::AtomicU64;
@@ -18,7 +16,7 @@ use model::{ErrorKind, MachineId, Name, SegmentNumber};
 use zeroize::Zeroizing;
 
 use crate::PoolError;
-use crate::catalog::{Catalog, Kind, Mark, Place};
+use crate::catalog::{Catalog, Kind, Place};
 use crate::counting::Counting;
 use crate::header::{Member, PoolHeader};
 use crate::keys::{PassphraseCost, PoolKeys, Unlock};
@@ -26,15 +24,15 @@ use crate::layout::{LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits};
 use crate::opening::{give_back, load, rebuild, remove_leaving};
 use crate::planted::{Bug, Planted};
 use crate::reader::FrameReader;
-use crate::record::{CommitMark, FrameIndex, Record, RecordsBody, SegmentLength, encode_frame_index};
-use crate::registry::Registry;
-use crate::replay::{Replayed, advance, removed};
-use crate::scrub::{Checks, Rounds};
+use crate::record::{FrameIndex, SegmentLength};
+use crate::scrub::Checks;
 use crate::segment::{FramePlace, OpenSegment};
-use crate::state::{Recent, Shared, State, World, places};
+use crate::state::{Shared, State, World, places};
 
-/// Bytes of records or indexes that go into one frame.
-const BODY_BYTES: usize = 1 << 20;
+/// Entries that wait for the catalog, if nobody says otherwise.
+const BATCH_DEFAULT: usize = 400_000;
+/// The same at most when room is short.
+const BATCH_TIGHT: usize = 10_000;
 
 /// Free bytes below which opening a full pool again for writing is not tried.
 const ROOM_BYTES: u64 = 1 << 20;
@@ -46,8 +44,10 @@ pub struct Options {
     pub limits: SegmentLimits,
     /// The cost of new passphrase slots.
     pub cost: PassphraseCost,
-    /// Entries that wait in memory before the catalog takes them; 0 stands for 400,000.
+    /// Entries that wait in memory before the catalog takes them; 0 stands for the default.
     pub catalog_batch: usize,
+    /// Bytes that are kept free for giving room back; none by default.
+    pub reserve_bytes: u64,
     /// Is told of every nonce.
     pub audit: Option<Arc<dyn NonceAudit>>,
     /// Faults on purpose; has none in a product.
@@ -67,8 +67,12 @@ pub struct Pool {
     first_segment: SegmentNumber,
     /// A change failed because the drive was full.
     found_no_room: bool,
+    /// Bytes of data that were taken since the room on the drive was looked at.
+    pub(crate) unlooked: u64,
     indexes: Vec<FrameIndex>,
     adopted: BTreeMap<MachineId, Vec<Name>>,
+    /// The last segment of the log that the round of cleaning it goes over, while there is one.
+    pub(crate) log_round: Option<SegmentNumber>,
     /// The walk of a count under way.
     pub(crate) counting: Option<Box<Counting>>,
     pages: VerifiedBuilder,
@@ -138,30 +142,23 @@ impl Pool {
     ) -> Result<Self, PoolError> {
         let keys = PoolKeys::new(master);
         let frames = FrameReader::new(Arc::clone(&world.disk), Arc::clone(&keys), header.pool);
-        let state = State {
-            catalog: None,
-            registry: Registry::default(),
-            recent: Recent::default(),
-            mark: Mark::default(),
-            counted: BTreeSet::new(),
-            uncounted: BTreeSet::new(),
-            progress: None,
-            unswept: BTreeSet::new(),
-            leaving: BTreeSet::new(),
-            condemned: BTreeMap::new(),
-            planted: options.planted,
-            stuck: BTreeSet::new(),
-            damage: Vec::new(),
-            bad: Arc::clone(frames.bad()),
-            rounds: Rounds::default(),
-            is_full: false,
-            openings: 0,
-        };
-        let planted = options.planted;
+        let state = State::empty(options.planted, frames.bad());
+        let (planted, reserve_bytes) = (options.planted, options.reserve_bytes);
         let (witnessed, leases, sessions) = (AtomicU64::new(0), Arc::default(), Arc::default());
         let (state, checks) = (RwLock::new(state), Checks::default());
-        let shared =
-            Shared { world, keys, header, frames, state, witnessed, planted, leases, sessions, checks };
+        let shared = Shared {
+            world,
+            keys,
+            header,
+            frames,
+            state,
+            witnessed,
+            planted,
+            reserve_bytes,
+            leases,
+            sessions,
+            checks,
+        };
         let shared = Arc::new(shared);
         let mut pool = Self {
             shared,
@@ -173,8 +170,10 @@ impl Pool {
             next_segment: SegmentNumber(1),
             first_segment: SegmentNumber(1),
             found_no_room: false,
+            unlooked: 0,
             indexes: Vec::new(),
             adopted: BTreeMap::new(),
+            log_round: None,
             counting: None,
             pages: page_builder(),
             compressor: Compressor::default(),
@@ -199,11 +198,17 @@ impl Pool {
         let open = self.open_segments();
         self.forget_uncommitted();
         let mut last = load(&self.shared, self.batch_limit())?;
-        if std::mem::take(&mut self.found_no_room)
+        let found_no_room = std::mem::take(&mut self.found_no_room);
+        if found_no_room
             && self.shared.state().mark.commit >= acknowledged
             && give_back(&self.shared, self.first_segment, &open)?
             && self.shared.is_full()
         {
+            last = load(&self.shared, self.batch_limit())?;
+        }
+        let is_full = self.shared.is_full();
+        let has_drawn = (found_no_room || is_full) && self.draw_on_reserve();
+        if has_drawn && is_full {
             last = load(&self.shared, self.batch_limit())?;
         }
         self.begin(last)
@@ -213,6 +218,7 @@ impl Pool {
     fn begin(&mut self, last: SegmentNumber) -> Result<(), PoolError> {
         if !self.shared.is_full() {
             remove_leaving(&self.shared);
+            self.look_for_room()?;
         }
         self.next_segment = self.next_segment.max(last.next());
         self.first_segment = self.next_segment;
@@ -241,6 +247,7 @@ impl Pool {
         self.closed.clear();
         self.indexes.clear();
         self.adopted.clear();
+        self.log_round = None;
         self.counting = None;
         self.pages = page_builder();
     }
@@ -265,12 +272,15 @@ impl Pool {
     }
 
     pub(crate) fn batch_limit(&self) -> usize {
-        if self.options.catalog_batch == 0 { 400_000 } else { self.options.catalog_batch }
+        let limit = if self.options.catalog_batch == 0 { BATCH_DEFAULT } else { self.options.catalog_batch };
+        // A batch may write a page of the catalog for every entry.
+        if self.shared.is_tight() { limit.min(BATCH_TIGHT) } else { limit }
     }
 
     /// Takes a bundle from a machine; chunks that are here already are left out, unless they are known to be unreadable.
     /// Durable with the next commit, which is made here when as many entries wait as the catalog takes at once.
     pub fn put_bundle(&mut self, machine: MachineId, bundle: VerifiedBundle) -> Result<(), PoolError> {
+        self.check_room(bundle.body().len() as u64)?;
         self.guard(|pool| {
             let mut seen = HashSet::new();
             let (mut adopted, mut stored_again) = (Vec::new(), HashSet::new());
@@ -353,6 +363,15 @@ impl Pool {
         open.chain(self.closed.iter().map(|closed| closed.segment)).collect()
     }
 
+    /// Notes the index of a data frame, for the next commit.
+    pub(crate) fn note_index(&mut self, index: FrameIndex) {
+        self.indexes.push(index);
+    }
+
+    pub(crate) const fn meta_bytes(&self) -> u64 {
+        self.options.limits.meta_bytes
+    }
+
     /// Seals the data segment that is being written if it is worth it and large enough not to end as one of many small
     /// ones. Everything in it is committed.
     pub(crate) fn seal_if(&mut self, is_worth: impl Fn(SegmentNumber) -> bool) -> Result<(), PoolError> {
@@ -365,6 +384,12 @@ impl Pool {
 
     /// Takes a page of a tree; its name. Durable with the next commit.
     pub fn put_page(&mut self, bytes: Vec<u8>) -> Result<Name, PoolError> {
+        self.check_room(bytes.len() as u64)?;
+        self.store_page(bytes)
+    }
+
+    /// Takes a page however little room there is.
+    pub(crate) fn store_page(&mut self, bytes: Vec<u8>) -> Result<Name, PoolError> {
         self.guard(|pool| {
             let name = pool.shared.keys.page().name(&bytes);
             if pool.shared.has_page(&name)? {
@@ -378,29 +403,6 @@ impl Pool {
             pool.shared.state_mut().recent.staged.insert(name, bytes.into());
             Ok(name)
         })
-    }
-
-    /// Makes everything that was put durable, with these records. An empty commit writes nothing.
-    pub fn commit(&mut self, records: Vec<Record>) -> Result<(), PoolError> {
-        crate::records::check_lengths(&records)?;
-        self.guard(|pool| {
-            let mut records = records;
-            for (machine, names) in std::mem::take(&mut pool.adopted) {
-                let adopted = names.chunks(8192).map(<[Name]>::to_vec);
-                records.extend(adopted.map(|names| Record::Adopted { machine, names }));
-            }
-            if records.is_empty() && pool.indexes.is_empty() && pool.pages.is_empty() {
-                return Ok(());
-            }
-            pool.write_pages()?;
-            pool.write_indexes()?;
-            pool.write_records(records)
-        })?;
-        if self.shared.state().recent.len() >= self.batch_limit() {
-            // The commit counts, whatever becomes of the catalog: if that fails, the pool is to be opened again.
-            self.flush_catalog().ok();
-        }
-        Ok(())
     }
 
     /// Brings the catalog up to the last commit. Cheap when it is; called when nothing else is to be done.
@@ -466,125 +468,6 @@ impl Pool {
             *slot = Some(OpenSegment::create(&*shared.world.disk, &header, sealer)?);
         }
         slot.as_mut().ok_or(PoolError::Failed)
-    }
-
-    fn write_pages(&mut self) -> Result<(), PoolError> {
-        if self.pages.is_empty() {
-            return Ok(());
-        }
-        let bundle = self.pages.finish(&mut self.compressor, &mut self.decompressor, Level::default())?;
-        let place = self.open_segment(SegmentKind::Meta)?.append_bundle(FrameKind::Pages, &bundle)?;
-        let mut state = self.shared.state_mut();
-        for (entry, range) in bundle.table().ranges() {
-            let start = u32::try_from(range.start).unwrap_or(u32::MAX);
-            let place = Place { frame: place, start, length: entry.length, owner: MachineId(0) };
-            state.recent.put_page(entry.name, place);
-            state.recent.staged.remove(&entry.name);
-        }
-        Ok(())
-    }
-
-    fn write_indexes(&mut self) -> Result<(), PoolError> {
-        let mut body = Vec::new();
-        let indexes = std::mem::take(&mut self.indexes);
-        for (at, index) in indexes.iter().enumerate() {
-            encode_frame_index(&mut body, index);
-            if body.len() >= BODY_BYTES || at + 1 == indexes.len() {
-                self.write_body(FrameKind::Index, &body)?;
-                body.clear();
-            }
-        }
-        Ok(())
-    }
-
-    fn write_body(&mut self, kind: FrameKind, body: &[u8]) -> Result<FramePlace, PoolError> {
-        let length =
-            u32::try_from(body.len()).map_err(|_| PoolError::Refused("a record is too long".into()))?;
-        let packed = self.compressor.pack_checked(body, Level::default(), &mut self.decompressor)?;
-        self.open_segment(SegmentKind::Meta)?.append_body(kind, packed.codec, length, &packed.body)
-    }
-
-    /// Writes records and the mark behind them; everything is durable after it.
-    fn write_records(&mut self, records: Vec<Record>) -> Result<(), PoolError> {
-        let mut replayed = Replayed::default();
-        let mut part = Vec::new();
-        let mut part_bytes = 0;
-        for record in records {
-            let size = minicbor::to_vec(&record).map_or(0, |bytes| bytes.len());
-            if part_bytes + size > BODY_BYTES && !part.is_empty() {
-                self.write_records_frame(std::mem::take(&mut part), None, &mut replayed)?;
-                part_bytes = 0;
-            }
-            part_bytes += size;
-            part.push(record);
-        }
-        // Not together with the mark: who loses one of the two frames has the other.
-        if !part.is_empty() {
-            self.write_records_frame(part, None, &mut replayed)?;
-        }
-        self.sync_before_mark()?;
-        let (number, previous) = {
-            let state = self.shared.state();
-            (state.mark.commit.next(), state.mark.hash)
-        };
-        let mut lengths = std::mem::take(&mut self.closed);
-        let open = |s: &OpenSegment| SegmentLength { segment: s.number(), length: s.length() };
-        lengths.extend(self.data.as_ref().map(open));
-        let mark = CommitMark { number, previous, at: self.shared.world.clock.now(), lengths };
-        let (hash, place) = self.write_records_frame(Vec::new(), Some(mark.clone()), &mut replayed)?;
-        let meta = self.meta.as_mut().ok_or(PoolError::Failed)?;
-        if !self.options.planted.has(Bug::AcknowledgeEarly) {
-            meta.sync()?;
-        }
-        let end = meta.length();
-        let mut state = self.shared.state_mut();
-        advance(&mut state.mark, &mark, hash, place.segment, end);
-        removed(&replayed.records).for_each(|segment| state.mark.forget(segment));
-        state.take(&self.shared.keys, &replayed)
-    }
-
-    fn write_records_frame(
-        &mut self,
-        records: Vec<Record>,
-        mark: Option<CommitMark>,
-        replayed: &mut Replayed,
-    ) -> Result<([u8; 32], FramePlace), PoolError> {
-        let body = RecordsBody { records, mark };
-        let bytes = minicbor::to_vec(&body).map_err(|e| PoolError::Refused(e.to_string()))?;
-        // The mark must not open a segment of its own: the name of that would not be durable.
-        let place = if body.mark.is_some() && self.meta.is_some() {
-            let length =
-                u32::try_from(bytes.len()).map_err(|_| PoolError::Refused("a record is too long".into()))?;
-            let packed = self.compressor.pack_checked(&bytes, Level::default(), &mut self.decompressor)?;
-            let meta = self.meta.as_mut().ok_or(PoolError::Failed)?;
-            meta.append_body(FrameKind::Records, packed.codec, length, &packed.body)?
-        } else {
-            self.write_body(FrameKind::Records, &bytes)?
-        };
-        replayed.records.extend(body.records);
-        Ok((*blake3::hash(&bytes).as_bytes(), place))
-    }
-
-    /// Everything that the mark will cover, and the names of the files that hold it.
-    fn sync_before_mark(&mut self) -> Result<(), PoolError> {
-        // Opens the meta segment if there is none, so that its name is synced here and not after the mark.
-        self.open_segment(SegmentKind::Meta)?;
-        let planted = self.options.planted;
-        if let Some(data) = &mut self.data
-            && !planted.has(Bug::SkipFileSync)
-        {
-            data.sync()?;
-        }
-        if let Some(meta) = &mut self.meta {
-            meta.sync()?;
-        }
-        if self.names_dirty {
-            if !planted.has(Bug::SkipDirectorySync) {
-                self.shared.world.disk.sync_directory(SEGMENTS)?;
-            }
-            self.names_dirty = false;
-        }
-        Ok(())
     }
 }
 

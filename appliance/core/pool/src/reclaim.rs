@@ -1,6 +1,6 @@
 //! Giving back the room of chunks that nothing holds any more.
 //!
-//! A data segment is never changed; it goes as a whole, after what is needed of it was written elsewhere. Which one, the
+//! A segment is never changed; one of data goes as a whole, after what is needed of it was written elsewhere. Which one, the
 //! figures in the catalog say; so the cost is that of the segments that go. In order:
 //!
 //! 1. Everything is counted, and the catalog says so on the drive.
@@ -15,11 +15,12 @@
 //! A crash forgets 2 and every backup; after 4 the segments are no part of the pool, and an opening removes the files.
 //! Nothing is removed that cannot be read as it should be: such a segment stays, and what is wrong is said.
 
+mod log;
 mod moving;
 
 use std::sync::Arc;
 
-use model::SegmentNumber;
+use model::{Name, SegmentNumber};
 
 use crate::PoolError;
 use crate::catalog::{Kind, Use};
@@ -31,6 +32,10 @@ use crate::pool::Pool;
 use crate::record::Record;
 use moving::Moved;
 
+/// What the keys of settings begin with that giving room back makes.
+pub(crate) const RESERVED: &str = "pool/";
+/// Names in one record.
+const NAMES_MAX: usize = 8192;
 /// Most segments that are condemned at once.
 const CONDEMNED_MAX: usize = 64;
 
@@ -61,8 +66,12 @@ impl Thrift {
     pub const DEFAULT: Self = Self(500);
 
     fn wants(self, used: &Use) -> bool {
-        let dead = used.stored.saturating_sub(used.live);
-        dead > 0 && u128::from(dead) * 1000 >= u128::from(used.stored) * u128::from(self.0)
+        self.wants_share(used.stored.saturating_sub(used.live), used.stored)
+    }
+
+    /// Whether so much of something is enough of no use.
+    fn wants_share(self, dead: u64, all: u64) -> bool {
+        dead > 0 && u128::from(dead) * 1000 >= u128::from(all) * u128::from(self.0)
     }
 }
 
@@ -96,6 +105,9 @@ impl Pool {
         if shared.state().condemned.is_empty() {
             self.condemn(thrift)?;
         }
+        if shared.state().condemned.is_empty() {
+            self.condemn_log(thrift)?;
+        }
         let ready: Vec<SegmentNumber> = {
             let state = shared.state();
             let is_over = |next: u64| planted.has(Bug::IgnoreSessions) || !shared.sessions.any_before(next);
@@ -113,7 +125,11 @@ impl Pool {
             // A catalog that found no room was opened again: what was counted and what was condemned is forgotten.
             return Ok(Reclaimed::Counting);
         }
-        self.remove_segments(&ready, effort)
+        if self.log_round.is_some() {
+            self.remove_log(&ready, effort)
+        } else {
+            self.remove_segments(&ready, effort)
+        }
     }
 
     /// Fences off the backups that reclaiming waits for: they begin again. How many there were.
@@ -159,10 +175,7 @@ impl Pool {
                     freed += length;
                 }
                 Err(error) if error.is_of_place() => {
-                    let mut state = self.shared().state_mut();
-                    state.stuck.insert(*segment);
-                    state.condemned.remove(segment);
-                    state.damage.push(format!("segment {segment} is kept as it is: {}", error.in_words()));
+                    self.keep_stuck(*segment, &error);
                 }
                 Err(error) => return Err(error),
             }
@@ -178,7 +191,11 @@ impl Pool {
             return Ok(Reclaimed::Bytes { freed: 0, copied: moved.copied });
         }
         let openings = self.shared().openings();
-        self.commit(vec![Record::Removed { segments: removed.clone() }])?;
+        let gone: Vec<Name> = moved.gone.iter().map(|(name, _)| *name).collect();
+        let disowned = self.shared().state().catalog()?.with_owners(&gone)?;
+        let disowned = disowned.chunks(NAMES_MAX).map(|names| Record::Disowned { names: names.to_vec() });
+        let records = std::iter::once(Record::Removed { segments: removed.clone() }).chain(disowned);
+        self.commit(records.collect())?;
         // An opening has read the record already.
         if self.shared().openings() == openings {
             self.forget_removed(&moved, &removed);
@@ -186,6 +203,14 @@ impl Pool {
         self.flush_catalog()?;
         self.remove_files(&removed)?;
         Ok(Reclaimed::Bytes { freed, copied: moved.copied })
+    }
+
+    /// Keeps a segment that cannot go because something in it cannot be read.
+    fn keep_stuck(&self, segment: SegmentNumber, error: &PoolError) {
+        let mut state = self.shared().state_mut();
+        state.stuck.insert(segment);
+        state.condemned.remove(&segment);
+        state.damage.push(format!("segment {segment} is kept as it is: {}", error.in_words()));
     }
 
     /// Takes out of the tables what was only in segments that are gone.

@@ -57,6 +57,13 @@ pub enum Record {
         #[n(0)]
         segments: Vec<SegmentNumber>,
     },
+    /// Chunks that are gone, of which it was said that further machines own them.
+    #[n(7)]
+    Disowned {
+        /// Which ones.
+        #[n(0)]
+        names: Vec<Name>,
+    },
 }
 
 /// How far a segment is valid.
@@ -82,9 +89,13 @@ pub struct CommitMark {
     /// When it was made, by the appliance's clock.
     #[n(2)]
     pub at: Time,
-    /// The segments that grew since the commit before, the one with this mark left out.
+    /// The segments that grew since the commit before, the one with this mark left out; and those of which something is
+    /// stated again.
     #[n(3)]
     pub lengths: Vec<SegmentLength>,
+    /// The last commit whose mark is gone for good: what counts of it and of those before was stated again behind it.
+    #[n(4)]
+    pub base: Option<CommitNumber>,
 }
 
 /// The body of a records frame.

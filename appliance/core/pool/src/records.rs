@@ -5,12 +5,18 @@ use model::{DomainId, MachineId, SequenceNumber, SourceId, Time};
 use tree::Root;
 
 use crate::PoolError;
-use crate::notes::RESERVED;
 use crate::pool::Pool;
 use crate::record::Record;
+use crate::{notes, reclaim};
 
 /// Longest record, in bytes: one frame holds it, and the mark of its commit besides.
 const RECORD_LENGTH_MAX: usize = 7 << 19;
+
+/// Whether a setting is one that the pool itself makes.
+#[must_use]
+pub fn is_reserved(key: &str) -> bool {
+    [notes::RESERVED, reclaim::RESERVED].iter().any(|prefix| key.starts_with(prefix))
+}
 
 /// Refuses records that no frame would hold; nothing has been written then.
 pub(crate) fn check_lengths(records: &[Record]) -> Result<(), PoolError> {
@@ -77,12 +83,10 @@ impl Pool {
     /// Sets or removes a setting.
     ///
     /// # Errors
-    /// Also a key that the pool keeps for its notes of damage.
+    /// Also a key that the pool keeps for itself.
     pub fn set_setting(&mut self, key: &str, value: Option<Vec<u8>>) -> Result<(), PoolError> {
-        if key.starts_with(RESERVED) {
-            return Err(PoolError::Refused(format!(
-                "settings below '{RESERVED}' are made by the pool itself"
-            )));
+        if is_reserved(key) {
+            return Err(PoolError::Refused(format!("the setting '{key}' is one that the pool itself makes")));
         }
         self.commit(vec![Record::Setting { key: key.to_owned(), value }])
     }

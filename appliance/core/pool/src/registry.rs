@@ -61,7 +61,7 @@ impl Registry {
                 let key = (*source, *number);
                 self.dropped.extend(self.points.remove(&key).map(|point| (key, point)));
             }
-            Record::Adopted { .. } | Record::Removed { .. } => {}
+            Record::Adopted { .. } | Record::Removed { .. } | Record::Disowned { .. } => {}
         }
     }
 
@@ -121,7 +121,7 @@ pub fn record_key(record: &Record) -> Option<Vec<u8>> {
         Record::Point(point) => Some(point_key(point.source, point.number)),
         Record::Setting { key, .. } => Some([b"setting/", key.as_bytes()].concat()),
         Record::Dropped { source, number } => Some(dropped_key(*source, *number)),
-        Record::Adopted { .. } | Record::Removed { .. } => None,
+        Record::Adopted { .. } | Record::Removed { .. } | Record::Disowned { .. } => None,
     }
 }
 

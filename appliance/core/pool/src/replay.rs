@@ -9,6 +9,8 @@
 //! mark; of those that may have come behind it, only pages and chunks that can be read, which nobody sees who does
 //! not name them. Data frames that no index names are indexed anew from their own tables. All of it is damage and is said.
 
+mod holes;
+
 use std::collections::HashSet;
 
 use chunk::{Decompressor, FrameKind, padded_length};
@@ -23,6 +25,8 @@ use crate::reader::{FrameReader, OpenedFrame, SegmentReader};
 use crate::record::{CommitMark, FrameIndex, Record, SegmentLength, decode_frame_indexes};
 use crate::scan::{Scan, again};
 use crate::segment::{Footer, FramePlace};
+use holes::Named;
+
 use crate::survey::{Survey, decode_records, file_length, open_frame, start, survey};
 
 /// What the walk hands over, one commit at a time.
@@ -81,7 +85,11 @@ enum Proof<'a> {
 struct Walk<'a> {
     frames: &'a FrameReader,
     mark: &'a mut Mark,
+    /// The mark from which the walk began.
+    known: Mark,
     survey: Survey,
+    /// What indexes named on the way.
+    named: Named,
     /// Marks of the chain that were reached.
     reached: usize,
     findings: Findings,
@@ -106,10 +114,16 @@ pub(crate) fn replay(
     let findings = Findings { last_segment: survey.last_segment, ..Findings::default() };
     let (metas, proven) = (survey.metas.clone(), survey.proven.max(known));
     let place = (mark.segment, mark.offset);
+    let begun = mark.clone();
+    if survey.base > mark.commit {
+        (mark.commit, mark.base) = (survey.base, Some(survey.base));
+    }
     let mut walk = Walk {
         frames,
         mark,
+        known: begun,
         survey,
+        named: Named::default(),
         reached: 0,
         findings,
         pending: Vec::new(),
@@ -131,6 +145,7 @@ pub(crate) fn replay(
     if proven > walk.mark.commit {
         walk.prove(proven, walk.place)?;
     }
+    walk.index_anew()?;
     walk.finish(disk)
 }
 
@@ -252,10 +267,7 @@ impl Walk<'_> {
             self.findings.damage.push(format!("commit {expected} does not follow from the one before it"));
         }
         let lengths = &commit.lengths;
-        let mut out = self.counted(&Proof::Mark { segment, end, lengths, is_gap })?;
-        for length in lengths {
-            self.index_anew(*length, &mut out)?;
-        }
+        let out = self.counted(&Proof::Mark { segment, end, lengths, is_gap })?;
         advance(self.mark, commit, hash, segment, end);
         self.forget_removed(&out);
         self.hidden = 0;
@@ -333,6 +345,10 @@ impl Walk<'_> {
                 self.mark.cover(segment, end);
             }
         }
+        for index in &out.indexes {
+            let length = padded_length(index.sealed_length as usize) as u64;
+            self.named.add(index.segment, index.offset, index.offset + length);
+        }
         Ok(out)
     }
 
@@ -348,27 +364,23 @@ impl Walk<'_> {
         }
     }
 
-    /// Indexes from their own tables the data frames that a commit made valid and no index names.
-    fn index_anew(&mut self, grown: SegmentLength, out: &mut Replayed) -> Result<(), PoolError> {
-        let SegmentLength { segment, length } = grown;
-        let is_meta = self.survey.metas.binary_search_by_key(&segment, |(number, _)| *number).is_ok();
-        if is_meta || segment == self.mark.segment || self.survey.lost.iter().any(|l| l.segment == segment) {
-            return Ok(());
-        }
-        let known = self.mark.length_of(segment).unwrap_or(0);
-        let of_segment = out.indexes.iter().filter(|index| index.segment == segment);
-        let mut named: Vec<(u64, u64)> = of_segment
-            .map(|index| (index.offset, index.offset + padded_length(index.sealed_length as usize) as u64))
-            .collect();
-        named.sort_unstable();
-        let mut at = known.max(SEGMENT_HEADER_LENGTH as u64);
-        for (from, to) in named.into_iter().chain([(length, length)]) {
-            if at < from {
-                self.index_hole(segment, at, from, out)?;
+    /// Indexes from their own tables the data frames that commits made valid and no index names.
+    fn index_anew(&mut self) -> Result<(), PoolError> {
+        let mut out = Replayed::default();
+        for (segment, length) in self.mark.lengths.clone() {
+            let is_meta = self.survey.metas.binary_search_by_key(&segment, |(number, _)| *number).is_ok();
+            if is_meta
+                || segment == self.mark.segment
+                || self.survey.lost.iter().any(|l| l.segment == segment)
+            {
+                continue;
             }
-            at = at.max(to);
+            let from = self.known.length_of(segment).unwrap_or(0).max(SEGMENT_HEADER_LENGTH as u64);
+            for (from, to) in self.named.holes(segment, from, length) {
+                self.index_hole(segment, from, to, &mut out)?;
+            }
         }
-        Ok(())
+        if out.indexes.is_empty() { Ok(()) } else { (self.commit)(out, self.mark) }
     }
 
     fn index_hole(
@@ -496,6 +508,7 @@ pub(crate) fn advance(
     mark.hash = hash;
     mark.segment = segment;
     mark.offset = end;
+    mark.base = mark.base.max(commit.base);
     for SegmentLength { segment, length } in &commit.lengths {
         mark.cover(*segment, *length);
     }

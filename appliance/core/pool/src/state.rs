@@ -18,7 +18,7 @@ use crate::leases::{Leases, Sessions};
 use crate::planted::{Bug, Planted};
 use crate::reader::FrameReader;
 use crate::record::{FrameIndex, Record};
-use crate::registry::{Registry, sealed_record};
+use crate::registry::{Registry, dropped_key, sealed_record};
 use crate::replay::{Replayed, removed};
 use crate::scrub::{Checks, Rounds};
 use crate::segment::FramePlace;
@@ -45,6 +45,8 @@ pub struct Shared {
     pub(crate) witnessed: AtomicU64,
     /// Faults on purpose.
     pub(crate) planted: Planted,
+    /// Bytes that are kept free for giving room back.
+    pub(crate) reserve_bytes: u64,
     pub(crate) leases: Arc<Leases>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) checks: Checks,
@@ -60,6 +62,8 @@ pub(crate) struct State {
     pub(crate) counted: BTreeSet<PointKey>,
     /// Points of history that are not counted yet.
     pub(crate) uncounted: BTreeSet<PointKey>,
+    /// Dropped points of which there is no other record.
+    pub(crate) gone: BTreeSet<PointKey>,
     /// What is being counted.
     pub(crate) progress: Option<Progress>,
     /// Segments that are gone, whose chunks and pages the catalog may have still.
@@ -79,6 +83,8 @@ pub(crate) struct State {
     pub(crate) rounds: Rounds,
     /// The drive had no room for the catalog, which is in memory: nothing is taken until the pool is opened again.
     pub(crate) is_full: bool,
+    /// Room is short: no data is taken, everything else is; see [`crate::reserve`].
+    pub(crate) is_tight: bool,
     /// How often the drive was read since the process began.
     pub(crate) openings: u64,
 }
@@ -123,6 +129,12 @@ impl Recent {
     pub(crate) fn forget_chunk(&mut self, name: &Name) {
         self.forget_owners(name);
         let change = self.chunks.entry(*name).or_default();
+        (change.place, change.is_gone) = (None, true);
+    }
+
+    /// Takes a page out: nothing refers to it, and its segment is gone.
+    pub(crate) fn forget_page(&mut self, name: &Name) {
+        let change = self.pages.entry(*name).or_default();
         (change.place, change.is_gone) = (None, true);
     }
 
@@ -221,6 +233,31 @@ impl Shared {
 }
 
 impl State {
+    /// Of a pool of which nothing has been read.
+    pub(crate) fn empty(planted: Planted, bad: &Arc<BadPlaces>) -> Self {
+        Self {
+            catalog: None,
+            registry: Registry::default(),
+            recent: Recent::default(),
+            mark: Mark::default(),
+            counted: BTreeSet::new(),
+            uncounted: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            progress: None,
+            unswept: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            condemned: BTreeMap::new(),
+            planted,
+            stuck: BTreeSet::new(),
+            damage: Vec::new(),
+            bad: Arc::clone(bad),
+            rounds: Rounds::default(),
+            is_full: false,
+            is_tight: false,
+            openings: 0,
+        }
+    }
+
     pub(crate) fn catalog(&self) -> Result<&Catalog, PoolError> {
         self.catalog.as_ref().ok_or(PoolError::Failed)
     }
@@ -264,6 +301,12 @@ impl State {
     pub(crate) fn references(&self, name: &Name) -> Result<i64, PoolError> {
         let recent = self.recent.chunks.get(name).map_or(0, |change| change.references);
         Ok(i64::from(self.catalog()?.chunk(name)?.references) + recent)
+    }
+
+    /// The same of a page.
+    pub(crate) fn page_references(&self, name: &Name) -> Result<i64, PoolError> {
+        let recent = self.recent.pages.get(name).map_or(0, |change| change.references);
+        Ok(i64::from(self.catalog()?.page(name)?.references) + recent)
     }
 
     /// Whether a backup may not count on what is at a place: the segment was to go when it began, or it is not known
@@ -344,6 +387,11 @@ impl State {
         }
         replayed.pages.iter().for_each(|(name, place)| self.recent.put_page(*name, *place));
         for record in &replayed.records {
+            if let Record::Dropped { source, number } = record
+                && self.registry.readable(*source, *number).is_none()
+            {
+                self.gone.insert(PointKey { source: *source, number: *number });
+            }
             self.registry.apply(record);
             self.recent.records.extend(sealed_record(keys, record)?);
             match record {
@@ -356,6 +404,7 @@ impl State {
                 Record::Adopted { machine, names } => {
                     self.recent.adopted.extend(names.iter().map(|name| (*name, *machine)));
                 }
+                Record::Disowned { names } => names.iter().for_each(|name| self.recent.forget_owners(name)),
                 Record::Removed { segments } => {
                     self.unswept.extend(segments);
                     self.leaving.extend(segments);
@@ -368,6 +417,22 @@ impl State {
         Ok(())
     }
 
+    /// Forgets that points were dropped which nothing else tells of.
+    pub(crate) fn forget_gone(&mut self) {
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.retain(|key| self.registry.readable(key.source, key.number).is_none());
+        gone.into_iter().for_each(|key| self.forget_dropped(key));
+    }
+
+    /// Forgets that a point was dropped, unless its record is all that keeps its number from being given again, because
+    /// newer points are lost to damage.
+    pub(crate) fn forget_dropped(&mut self, key: PointKey) {
+        let newest = self.registry.points_of(key.source).next_back().map(|point| point.number);
+        if newest.is_some_and(|newest| newest > key.number) {
+            self.recent.records.push((dropped_key(key.source, key.number), None));
+        }
+    }
+
     /// Takes out of the catalog what was in segments that are gone, as far as it does not know it.
     pub(crate) fn sweep(&mut self, batch_limit: usize) -> Result<(), PoolError> {
         if self.unswept.is_empty() {
@@ -377,17 +442,29 @@ impl State {
             self.unswept.clear();
             return self.flush();
         }
-        let next = |found: &[(Name, Entry)]| (found.len() >= batch_limit).then(|| found.last().map(|f| f.0));
-        let mut from = Some(Name([0; 32]));
+        let first = Some(Name([0; 32]));
+        let next = |found: &[(Name, Entry)]| {
+            found.last().filter(|_| found.len() >= batch_limit).map(|(name, _)| *name)
+        };
+        let mut from = first;
         while let Some(first) = from {
             let catalog = self.catalog()?;
             let found =
                 names_in(|from, look| catalog.each_chunk(from, look), &self.unswept, first, batch_limit)?;
-            from = next(&found).flatten();
+            from = next(&found);
             for (name, entry) in found {
                 self.mark.chunk_bytes -= entry.place.map_or(0, |place| u64::from(place.length));
                 self.recent.forget_chunk(&name);
             }
+            self.flush()?;
+        }
+        let mut from = first;
+        while let Some(first) = from {
+            let catalog = self.catalog()?;
+            let found =
+                names_in(|from, look| catalog.each_page(from, look), &self.unswept, first, batch_limit)?;
+            from = next(&found);
+            found.iter().for_each(|(name, _)| self.recent.forget_page(name));
             self.flush()?;
         }
         self.unswept.clear();

@@ -35,6 +35,8 @@ pub(crate) struct Survey {
     pub(crate) metas: Vec<(SegmentNumber, CommitNumber)>,
     /// The marks that count, oldest first.
     pub(crate) chain: Vec<Seen>,
+    /// The commit that the walk begins behind, if that is not the one of the mark.
+    pub(crate) base: CommitNumber,
     /// A commit that was made before a data segment behind the last meta segment.
     pub(crate) proven: CommitNumber,
     /// Segments behind the mark without a header that can be used.
@@ -78,6 +80,7 @@ pub(crate) fn survey(disk: &dyn Disk, frames: &FrameReader, mark: &Mark) -> Resu
         return Err(PoolError::CatalogValue("its mark"));
     }
     survey.chain = choose(&marks, &survey.metas, mark.commit);
+    survey.begin_at_base(mark)?;
     if mark.commit.0 > 0
         && mark.hash != [0; 32]
         && let Some(first) = survey.chain.first()
@@ -91,6 +94,22 @@ pub(crate) fn survey(disk: &dyn Disk, frames: &FrameReader, mark: &Mark) -> Resu
 }
 
 impl Survey {
+    /// Leaves out what was stated again since: segments that are gone and whose files are there still.
+    fn begin_at_base(&mut self, mark: &Mark) -> Result<(), PoolError> {
+        let Some(base) = self.chain.last().and_then(|newest| newest.base) else { return Ok(()) };
+        if base <= mark.commit {
+            return Ok(());
+        }
+        if mark.commit.0 > 0 {
+            // What became of what it knows was not stated again.
+            return Err(PoolError::CatalogValue("its mark"));
+        }
+        self.base = base;
+        self.chain.retain(|seen| seen.number > base);
+        self.metas.retain(|(_, after)| *after >= base);
+        Ok(())
+    }
+
     /// Makes durable what a segment has beyond the mark, and forgets what only looks so.
     fn settle(&mut self, disk: &dyn Disk, segment: SegmentNumber, mark: &Mark) -> Result<(), PoolError> {
         let file = match again(|| Ok(disk.open(&segment_path(segment), Access::ReadWrite)?)) {
@@ -148,8 +167,8 @@ impl Survey {
             let body = decode_records(&frame.plaintext, mark.commit)?;
             if let Some(found) = body.mark {
                 let hash = *blake3::hash(&frame.plaintext).as_bytes();
-                let (number, previous) = (found.number, found.previous);
-                marks.push(Seen { segment: segment.header.number, offset, number, hash, previous });
+                let (number, previous, base) = (found.number, found.previous, found.base);
+                marks.push(Seen { segment: segment.header.number, offset, number, hash, previous, base });
                 named.extend(found.lengths.iter().map(|length| length.segment));
             }
         }

@@ -100,7 +100,7 @@ pub struct Usage {
 impl Shared {
     /// What the pool takes on its drive.
     pub fn usage(&self) -> Result<Usage, PoolError> {
-        let available_bytes = self.world.disk.space()?.available_bytes;
+        let available_bytes = self.room_for_data()?;
         let state = self.state();
         let mut usage = Usage { available_bytes, ..Usage::default() };
         usage.segment_bytes = state.mark.lengths.iter().map(|(_, length)| length).sum();

@@ -60,6 +60,7 @@ impl Host {
             limits,
             cost: PassphraseCost { memory_kib: 32, passes: 1, lanes: 1 },
             catalog_batch: [1, 12, 40, 0][random.index(4)],
+            reserve_bytes: [0, 64 << 10][random.index(2)],
             audit: Some(Arc::clone(&nonces) as Arc<dyn NonceAudit>),
             planted,
         };

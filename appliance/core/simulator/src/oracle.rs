@@ -70,7 +70,9 @@ impl Oracle {
         let registry = pool.shared().registry(Registry::clone);
         same("machines", &self.machines, &registry.machines)?;
         same("sources", &self.sources, &registry.sources)?;
-        same("settings", &self.settings, &registry.settings)?;
+        let mut settings = registry.settings.clone();
+        settings.retain(|key, _| !pool::is_reserved(key));
+        same("settings", &self.settings, &settings)?;
         let archive = PoolArchive::new(Arc::clone(pool.shared()), Scope::All, Arc::default());
         self.check_points(&registry, &archive)
     }

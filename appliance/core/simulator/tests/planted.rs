@@ -83,6 +83,12 @@ fn what_goes_with_a_segment_although_it_is_needed_is_missed() {
 }
 
 #[test]
+fn what_goes_with_a_segment_of_the_log_although_it_counts_is_missed() {
+    println!("{}", found(Bug::RestateNothing));
+    println!("{}", found(Bug::ForgetLog));
+}
+
+#[test]
 fn references_that_a_leaving_point_takes_from_others_are_found() {
     println!("{}", found(Bug::MiscountLeaving));
 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medium::Clock;
-use model::SourceId;
 use model::archive::{ArchiveError, PointKey};
+use model::{ErrorKind, SourceId};
 use pool::{Counted, Effort, Pool, Reclaimed, Shared, Thrift};
 use retention::{BootId, FoldReason, Observation, Plan, Verdict, Witness, plan};
 use tracing::{error, info, warn};
@@ -33,6 +33,8 @@ const BYTES: u64 = 64 << 20;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often it looks when it waits for something.
 const WAIT: Duration = Duration::from_secs(1);
+/// How often it looks whether there is room at last.
+const WAIT_TIGHT: Duration = Duration::from_secs(5);
 /// How often witnessed time is stored, if nothing else is.
 const WITNESS_EVERY: Duration = Duration::from_secs(3600);
 /// How long room may be held up by backups that are under way.
@@ -105,7 +107,8 @@ impl Keeper {
         let began = self.clock.monotonic();
         let next = self.step(pool).unwrap_or_else(|cause| {
             error!(%cause, "room cannot be given back at the moment");
-            LOOK_EVERY
+            // Another try may use the reserve.
+            if cause.kind == ErrorKind::Full { WAIT } else { LOOK_EVERY }
         });
         let rest = (self.clock.monotonic().saturating_sub(began)) * if self.is_pressed { 0 } else { 3 };
         next.max(rest.min(LOOK_EVERY))
@@ -115,6 +118,10 @@ impl Keeper {
         self.look_at_clocks(pool.shared());
         self.confirm_clock(pool)?;
         self.store_witness(pool)?;
+        let is_tight = !pool.look_for_room()?;
+        if is_tight && !std::mem::replace(&mut self.is_pressed, true) {
+            self.planned = None;
+        }
         if pool.count(BIRTHS)? == Counted::More {
             return Ok(Duration::ZERO);
         }
@@ -122,6 +129,7 @@ impl Keeper {
             return Ok(Duration::ZERO);
         }
         if !self.is_pressed && !self.has_folded {
+            self.refusals.note_end();
             return Ok(LOOK_EVERY);
         }
         match self.reclaim(pool)? {
@@ -133,13 +141,14 @@ impl Keeper {
             }
             Reclaimed::Counting => Ok(Duration::ZERO),
             Reclaimed::Waiting => {
-                self.wait(pool);
+                self.wait(pool, is_tight);
                 Ok(WAIT)
             }
             Reclaimed::Nothing => {
                 self.waiting_since = None;
                 self.has_folded = false;
-                Ok(LOOK_EVERY)
+                self.refusals.note_end();
+                Ok(if is_tight { WAIT_TIGHT } else { LOOK_EVERY })
             }
         }
     }
@@ -222,7 +231,7 @@ impl Keeper {
         let (policies, bounds, now) = (policies?, bounds?, self.witness.now());
         let state = picture(&shared, &self.measured)?;
         // What is on its way to be given back takes room still.
-        self.is_pressed = state.used_bytes > bounds.marks(state.drives_bytes).high_bytes;
+        self.is_pressed = shared.is_tight() || state.used_bytes > bounds.marks(state.drives_bytes).high_bytes;
         let mut plan = plan(&state, &policies, &bounds, &now);
         if plan.pressure.is_some() && self.measure(&shared)? {
             plan = retention::plan(&picture(&shared, &self.measured)?, &policies, &bounds, &now);
@@ -234,13 +243,14 @@ impl Keeper {
         if round.is_empty() {
             round = plan.folds.iter().filter(is_pressure).take(FOLDS_MAX_PRESSED).collect();
         }
-        self.planned = Some((self.clock.monotonic(), shared.registry(settings::digest)));
         if round.is_empty() {
+            self.planned = Some((self.clock.monotonic(), shared.registry(settings::digest)));
             return Ok(false);
         }
         let keys: Vec<PointKey> =
             round.iter().map(|fold| PointKey { source: fold.source, number: fold.number }).collect();
         pool.drop_points(&keys)?;
+        self.refusals.note_folded(keys.len());
         self.has_folded = true;
         for fold in round {
             let source = shared.registry(|registry| name_of(registry, fold.source));
@@ -296,10 +306,15 @@ impl Keeper {
     }
 
     /// Backups hold room up; not for ever.
-    fn wait(&mut self, pool: &mut Pool) {
+    fn wait(&mut self, pool: &mut Pool, is_tight: bool) {
         let now = self.clock.monotonic();
         let since = *self.waiting_since.get_or_insert(now);
-        let limit = if self.is_pressed { HOLD_UP_MAX_PRESSED } else { HOLD_UP_MAX };
+        let limit = match (is_tight, self.is_pressed) {
+            // They wait themselves, for this.
+            (true, _) => Duration::ZERO,
+            (false, true) => HOLD_UP_MAX_PRESSED,
+            (false, false) => HOLD_UP_MAX,
+        };
         if now.saturating_sub(since) >= limit {
             let count = pool.fence_sessions();
             warn!(count, "backups that were under way for too long have to begin again: they held up room");

@@ -1,4 +1,4 @@
-//! Sources from which nothing more is taken, because what must be kept leaves no room.
+//! Why data is not taken: from some sources, because what must be kept leaves no room; from all, while room is made.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,10 +6,30 @@ use std::sync::{Mutex, PoisonError};
 use model::archive::ArchiveError;
 use model::{ErrorKind, SourceId};
 
+/// Said to who may try again.
+const WAIT: &str = "the drive of the pool is full, and the oldest points are being folded to make room; what was sent is \
+                    kept, and the backup can go on in a moment";
+/// Said to who need not.
+const NO_ROOM: &str = "there is no room for this backup: the drive of the pool is full, and every point that may go has gone; \
+                       all that is kept can be read. `keepfast plan` says what is kept and why; a larger drive, lower floors or \
+                       less to back up would help";
+
 /// Why which sources are refused at the moment.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     sentences: Mutex<BTreeMap<SourceId, String>>,
+    progress: Mutex<Progress>,
+    /// How far the keeper was when a source was last told to try again.
+    told: Mutex<BTreeMap<SourceId, Progress>>,
+}
+
+/// What the keeper has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// Points that were folded.
+    folded: usize,
+    /// Times that it came to where nothing more was to be had.
+    ended: usize,
 }
 
 impl Refusals {
@@ -25,5 +45,61 @@ impl Refusals {
             Some(message) => Err(ArchiveError { kind: ErrorKind::Full, message: message.clone() }),
             None => Ok(()),
         }
+    }
+    /// Says that points were folded.
+    pub(crate) fn note_folded(&self, count: usize) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).folded += count;
+    }
+
+    /// Says that nothing more is to be had at the moment.
+    pub(crate) fn note_end(&self) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).ended += 1;
+    }
+
+    /// What it means for who backs a source up that a change failed: if there was no room, that older points go and it
+    /// may try again; but if none went although the keeper came to an end since it was told so, that there is none to be
+    /// had.
+    pub(crate) fn explain(&self, source: SourceId, error: ArchiveError) -> ArchiveError {
+        if error.kind != ErrorKind::Full {
+            return error;
+        }
+        if let Err(refusal) = self.check(source) {
+            return refusal;
+        }
+        let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = told.entry(source).or_insert(progress);
+        let (kind, message) = if before.folded == progress.folded && before.ended < progress.ended {
+            (ErrorKind::Full, NO_ROOM)
+        } else {
+            (ErrorKind::Busy, WAIT)
+        };
+        if before.folded != progress.folded {
+            *before = progress;
+        }
+        ArchiveError { kind, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_no_room_is_told_to_wait_only_while_points_go() {
+        let refusals = Refusals::default();
+        let full = || ArchiveError { kind: ErrorKind::Full, message: "full".into() };
+        let told = |source| refusals.explain(SourceId(source), full()).kind;
+        assert_eq!([told(1), told(1)], [ErrorKind::Busy; 2], "the keeper is at it");
+        refusals.note_end();
+        assert_eq!([told(1), told(1), told(2)], [ErrorKind::Full, ErrorKind::Full, ErrorKind::Busy]);
+        refusals.note_folded(3);
+        assert_eq!([told(1), told(1), told(2)], [ErrorKind::Busy; 3]);
+        refusals.note_end();
+        assert_eq!([told(1), told(2)], [ErrorKind::Full; 2]);
+        let io = ArchiveError { kind: ErrorKind::Io, message: "gone".into() };
+        assert_eq!(refusals.explain(SourceId(3), io.clone()), io);
+        refusals.replace(BTreeMap::from([(SourceId(4), "floors".into())]));
+        assert_eq!(refusals.explain(SourceId(4), full()).message, "floors");
     }
 }

@@ -27,6 +27,9 @@ pub struct Mark {
     /// The largest number that a segment had, also if it is gone: no other one gets it.
     #[n(6)]
     pub last_segment: SegmentNumber,
+    /// The last commit whose mark is gone for good.
+    #[n(7)]
+    pub base: Option<CommitNumber>,
 }
 
 impl Mark {

@@ -131,8 +131,13 @@ fn records() {
 #[test]
 fn a_mark() {
     let lengths = vec![SegmentLength { segment: SegmentNumber(2), length: 704 }];
-    let mark =
-        CommitMark { number: CommitNumber(10), previous: [0x99; 32], at: Time(1_000_000_000), lengths };
+    let mark = CommitMark {
+        number: CommitNumber(10),
+        previous: [0x99; 32],
+        at: Time(1_000_000_000),
+        lengths,
+        base: None,
+    };
     check("mark", &RecordsBody { records: Vec::new(), mark: Some(mark) });
 }
 

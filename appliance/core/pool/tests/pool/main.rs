@@ -13,5 +13,7 @@ mod format;
 mod full;
 mod giving;
 mod life;
+mod log;
 mod reclaim;
+mod reserve;
 mod scrub;
