@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chunk::{Decompressor, FRAME_HEADER_LENGTH, FrameKind, Opener, SealedFrame, Table};
+use chunk::{Decompressor, FRAME_HEADER_LENGTH, FrameKind, Opener, SealedFrame, Table, padded_length};
 use medium::Disk;
 use model::{LruCache, SegmentNumber};
 
@@ -15,8 +15,8 @@ use crate::PoolError;
 use crate::bad::BadPlaces;
 use crate::keys::PoolKeys;
 use crate::segment::FramePlace;
-use crate::segment_file::SegmentFile;
 pub(crate) use crate::segment_file::Trust;
+use crate::segment_file::{SegmentFile, of_copies};
 
 /// Bytes of plaintext that the frame cache holds.
 const CACHE_BYTES_MAX: usize = 96 << 20;
@@ -65,14 +65,21 @@ impl SegmentReader {
         Ok(Self { file, opener })
     }
 
-    /// Reads, checks, opens and unpacks the frame at a place.
+    /// Reads, checks, opens and unpacks the frame at a place, from whichever copy of the segment gives it.
     pub(crate) fn read(
         &self,
         place: FramePlace,
         decompressor: &mut Decompressor,
     ) -> Result<OpenedFrame, PoolError> {
-        let mut bytes = self.bytes(place)?;
-        self.open_bytes(place.offset, &mut bytes, decompressor)
+        let first =
+            self.bytes(place).and_then(|mut bytes| self.open_bytes(place.offset, &mut bytes, decompressor));
+        first.or_else(|error| {
+            of_copies(&*self.file.file, error, |copy| {
+                let mut bytes = vec![0; padded_length(place.sealed_length as usize)];
+                self.file.file.read_copy(copy, place.offset, &mut bytes)?;
+                self.open_bytes(place.offset, &mut bytes, decompressor)
+            })
+        })
     }
 
     /// Checks, opens and unpacks a frame that was read from `offset`.

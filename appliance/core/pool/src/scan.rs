@@ -3,6 +3,8 @@
 //! A read that the medium refuses is tried once more; then its sectors are read one by one, and those that stay
 //! unreadable are left out, more at once the more there are: a dying drive takes its time over each. Any other failure
 //! of a read, such as too many open files, ends the walk: it says nothing about the drive.
+//!
+//! Where a header should be and is not, further copies of the file are asked for it before anything is left out.
 
 use chunk::{FRAME_HEADER_LENGTH, FrameHeader};
 use medium::{DiskError, File};
@@ -32,6 +34,7 @@ impl<'a> Scan<'a> {
 
     /// The next sound header and its place.
     pub(crate) fn next(&mut self) -> Result<Option<(u64, FrameHeader)>, PoolError> {
+        let start = self.offset;
         let (mut window, mut skip) = (FRAME_HEADER_LENGTH as u64, SECTOR);
         while self.offset + FRAME_HEADER_LENGTH as u64 <= self.length {
             let size = usize::try_from(window.min(self.length - self.offset)).unwrap_or(FRAME_HEADER_LENGTH);
@@ -43,11 +46,17 @@ impl<'a> Scan<'a> {
                         self.offset = at + header.padded_length() as u64;
                         return Ok(Some((at, header)));
                     }
+                    if let Some(found) = self.copied(start) {
+                        return Ok(Some(found));
+                    }
                     self.offset += (size - size % FRAME_HEADER_LENGTH) as u64;
                     window = (window * 4).clamp(SECTOR, WINDOW_MAX);
                     skip = SECTOR;
                 }
                 Err(error) => {
+                    if let Some(found) = self.copied(start) {
+                        return Ok(Some(found));
+                    }
                     self.unreadable = Some(error);
                     if window <= SECTOR {
                         self.offset = (self.offset / SECTOR) * SECTOR + skip;
@@ -58,6 +67,18 @@ impl<'a> Scan<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// The header that another copy has at the place where one should be.
+    fn copied(&mut self, start: u64) -> Option<(u64, FrameHeader)> {
+        let copies = if self.offset == start && self.file.copies() > 1 { self.file.copies() } else { 0 };
+        let mut bytes = [0; FRAME_HEADER_LENGTH];
+        let header = (0..copies).find_map(|copy| {
+            self.file.read_copy(copy, start, &mut bytes).ok()?;
+            FrameHeader::parse(&bytes).ok()
+        })?;
+        self.offset = start + header.padded_length() as u64;
+        Some((start, header))
     }
 }
 

@@ -120,8 +120,25 @@ fn read_header(file: &dyn File, number: SegmentNumber, trust: Trust) -> Result<S
     if file.length()? < bytes.len() as u64 {
         return Err(PoolError::SegmentHeader { segment: number, what: "it is cut off" });
     }
-    fill(file, number, 0, &mut bytes, trust)?;
-    SegmentHeader::decode(&bytes, number)
+    let read = fill(file, number, 0, &mut bytes, trust);
+    read.and_then(|()| SegmentHeader::decode(&bytes, number)).or_else(|error| {
+        of_copies(file, error, |copy| {
+            file.read_copy(copy, 0, &mut bytes)?;
+            SegmentHeader::decode(&bytes, number)
+        })
+    })
+}
+
+/// What the first copy of a file gives that gives it, after the one that was read did not for `error`.
+pub(crate) fn of_copies<T>(
+    file: &dyn File,
+    error: PoolError,
+    mut read: impl FnMut(u32) -> Result<T, PoolError>,
+) -> Result<T, PoolError> {
+    if file.copies() < 2 || !error.is_of_place() {
+        return Err(error);
+    }
+    (0..file.copies()).find_map(|copy| read(copy).ok()).ok_or(error)
 }
 
 /// Fills a buffer from the file of a segment. If only the drive counts, a read that fails twice although the drive
