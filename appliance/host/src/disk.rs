@@ -33,10 +33,15 @@ impl HostDisk {
     /// Opens a directory that exists as a drive. There is no way to have one without [`Poisoning`]: the
     /// kernel forgets what a failed sync could not write.
     pub fn open(root: &Path) -> Result<Poisoning, DiskError> {
+        Ok(Poisoning::new(Arc::new(Self::open_root(root)?)))
+    }
+
+    /// The same without [`Poisoning`], for who writes nothing.
+    pub(crate) fn open_root(root: &Path) -> Result<Self, DiskError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(root, flags, Mode::empty())
             .map_err(|source| DiskError::failed(Operation::Open, root.to_string_lossy(), source))?;
-        Ok(Poisoning::new(Arc::new(Self { root })))
+        Ok(Self { root })
     }
 
     /// Opens what lies beneath the root, never through a link.
@@ -63,7 +68,7 @@ impl HostDisk {
     }
 
     /// Opens a regular file.
-    fn file(&self, path: DiskPath<'_>, flags: OFlags) -> Result<StdFile, Errno> {
+    pub(crate) fn file(&self, path: DiskPath<'_>, flags: OFlags) -> Result<StdFile, Errno> {
         // Without NONBLOCK, opening a pipe would wait for somebody at its other end.
         let mode = if flags.contains(OFlags::CREATE) { Mode::RUSR | Mode::WUSR } else { Mode::empty() };
         let file = self.beneath(path, flags | OFlags::NONBLOCK | OFlags::NOCTTY, mode)?;
@@ -72,6 +77,24 @@ impl HostDisk {
             FileType::Directory => Err(Errno::ISDIR),
             _ => Err(Errno::INVAL),
         }
+    }
+
+    /// Names in a directory, which is opened with `flags` besides what reading it takes.
+    pub(crate) fn names(&self, directory: &str, flags: OFlags) -> Result<Vec<String>, DiskError> {
+        let parsed = DiskPath::parse(directory)?;
+        let list = || {
+            let mut names = Vec::new();
+            for entry in Dir::new(self.directory(parsed, OFlags::RDONLY | flags)?)? {
+                if let Ok(name) = entry?.file_name().to_str()
+                    && !matches!(name, "." | "..")
+                {
+                    names.push(name.to_owned());
+                }
+            }
+            names.sort_unstable();
+            Ok(names)
+        };
+        list().map_err(failed(Operation::List, directory))
     }
 }
 
@@ -126,20 +149,7 @@ impl Disk for HostDisk {
     }
 
     fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
-        let parsed = DiskPath::parse(directory)?;
-        let list = || {
-            let mut names = Vec::new();
-            for entry in Dir::new(self.directory(parsed, OFlags::RDONLY)?)? {
-                if let Ok(name) = entry?.file_name().to_str()
-                    && !matches!(name, "." | "..")
-                {
-                    names.push(name.to_owned());
-                }
-            }
-            names.sort_unstable();
-            Ok(names)
-        };
-        list().map_err(failed(Operation::List, directory))
+        self.names(directory, OFlags::empty())
     }
 
     fn sync_directory(&self, directory: &str) -> Result<(), DiskError> {
@@ -169,6 +179,6 @@ impl Disk for HostDisk {
     }
 }
 
-fn failed(operation: Operation, path: &str) -> impl FnOnce(Errno) -> DiskError {
+pub(crate) fn failed(operation: Operation, path: &str) -> impl FnOnce(Errno) -> DiskError {
     move |source| DiskError::failed(operation, path, source)
 }

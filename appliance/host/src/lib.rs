@@ -6,6 +6,10 @@
 mod clock;
 mod disk;
 mod file;
+mod read_only;
+mod scratch;
 
 pub use clock::{HostClock, HostEntropy, boot_id};
 pub use disk::HostDisk;
+pub use read_only::ReadOnlyDisk;
+pub use scratch::scratch_file;

@@ -23,9 +23,11 @@ pub mod error;
 pub mod path;
 pub mod poison;
 pub mod sim;
+pub mod union;
 
 pub use clock::{Clock, Entropy};
 pub use disk::{Access, Disk, File, Lock, Space};
 pub use error::{DiskError, Operation};
 pub use path::DiskPath;
 pub use poison::Poisoning;
+pub use union::Union;

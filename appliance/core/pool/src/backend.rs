@@ -99,7 +99,7 @@ impl fmt::Debug for CatalogFile {
 }
 
 /// Keeps the kind of an error where redb carries `io::Error` only.
-fn io_error(error: DiskError) -> io::Error {
+pub(crate) fn io_error(error: DiskError) -> io::Error {
     let kind = match error.kind() {
         ErrorKind::Full => io::ErrorKind::StorageFull,
         ErrorKind::Missing => io::ErrorKind::UnexpectedEof,

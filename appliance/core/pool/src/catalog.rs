@@ -68,6 +68,9 @@ pub type Stored = (Vec<u8>, Vec<u8>);
 /// A key of the catalog and what is to stand under it; nothing if it is to go.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
 
+/// An empty file that nobody else uses, for what a catalog that is not on the drive cannot keep in memory.
+pub type Scratch = Option<Arc<dyn medium::File>>;
+
 /// An open catalog.
 pub struct Catalog {
     /// There until it is dropped.
@@ -147,29 +150,33 @@ impl Catalog {
         }
     }
 
-    /// Opens the catalog as it is and leaves its file alone: what is written stays in memory. Without one of this
-    /// version, all of it.
-    pub fn open_above(disk: &dyn Disk) -> Result<Self, PoolError> {
+    /// Opens the catalog as it is and leaves its file alone: what is written stays in memory, or where memory ends in a
+    /// scratch file. Without one of this version, all of it.
+    pub fn open_above(disk: &dyn Disk, scratch: Scratch) -> Result<Self, PoolError> {
         let file = match disk.open(CATALOG, Access::Read) {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::Missing => return Self::in_memory(),
+            Err(error) if error.kind() == ErrorKind::Missing => return Self::in_memory(scratch),
             Err(error) => return Err(error.into()),
         };
         file.forget_cached()?;
-        let catalog = Self::above(Some(CatalogFile::new(file)))?.checked()?;
-        if catalog.is_of_this_version()? { Ok(catalog) } else { Self::in_memory() }
+        let catalog = Self::above(Some(CatalogFile::new(file)), scratch.clone())?.checked()?;
+        if catalog.is_of_this_version()? {
+            return Ok(catalog);
+        }
+        drop(catalog);
+        Self::in_memory(scratch)
     }
 
-    /// Makes an empty catalog in memory alone.
-    pub fn in_memory() -> Result<Self, PoolError> {
-        let catalog = Self::above(None)?;
+    /// Makes an empty catalog in memory alone, or where memory ends in a scratch file.
+    pub fn in_memory(scratch: Scratch) -> Result<Self, PoolError> {
+        let catalog = Self::above(None, scratch)?;
         catalog.write(&Batch::default(), &Mark::default())?;
         Ok(catalog)
     }
 
-    fn above(base: Option<CatalogFile>) -> Result<Self, PoolError> {
-        let overlay = Overlay::new(base).map_err(|error| failed("open")(redb::Error::Io(error)))?;
-        Self::from_backend(overlay)
+    fn above(base: Option<CatalogFile>, scratch: Scratch) -> Result<Self, PoolError> {
+        let overlay = Overlay::new(base, scratch);
+        Self::from_backend(overlay.map_err(|error| failed("open")(redb::Error::Io(error)))?)
     }
 
     /// Opens what a crash would leave, whatever an earlier failed sync left in the kernel's memory. The length that is
@@ -512,7 +519,7 @@ mod tests {
         write.commit().unwrap();
         drop(catalog);
         assert_eq!(
-            Catalog::open_above(&disk).unwrap().mark().unwrap(),
+            Catalog::open_above(&disk, None).unwrap().mark().unwrap(),
             Mark::default(),
             "also on a full drive"
         );

@@ -32,6 +32,7 @@ mod scan;
 mod survey;
 
 mod opening;
+mod reading;
 
 pub mod planted;
 
@@ -60,6 +61,7 @@ pub use error::PoolError;
 pub use leases::{Lease, Session};
 pub use notes::PointDamage;
 pub use pool::{Options, Pool};
+pub use reading::ReadOnlyPool;
 pub use reclaim::{Effort, Reclaimed, Thrift};
 pub use records::{NewPoint, is_reserved};
 pub use scrub::{Checked, Proof, ScrubEffort, ScrubStatus, ScrubStep};

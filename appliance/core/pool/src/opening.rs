@@ -1,12 +1,13 @@
 //! Opening a pool, and making its catalog anew: the catalog first, then what the segments have beyond its mark.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use medium::Access;
 use model::{CommitNumber, ErrorKind, SegmentNumber};
 
 use crate::PoolError;
-use crate::catalog::{Catalog, Mark};
+use crate::catalog::{Catalog, Mark, Scratch};
 use crate::header::ignore_missing;
 use crate::layout::{SEGMENTS, segment_path};
 use crate::notes;
@@ -19,15 +20,28 @@ use crate::survey::segments;
 /// Numbers of commits that are left free for those which cannot be read.
 const HIDDEN_MAX: u64 = 1 << 32;
 
+/// What a drive is opened for.
+#[derive(Clone)]
+pub(crate) enum Purpose {
+    /// To go on with it.
+    Writing,
+    /// To be read and to stay as it is.
+    Reading(Scratch),
+}
+
 /// Brings everything up to the end of the segments; the last segment that exists. Readers wait meanwhile.
-pub(crate) fn load(shared: &Shared, batch_limit: usize) -> Result<SegmentNumber, PoolError> {
+pub(crate) fn load(
+    shared: &Shared,
+    batch_limit: usize,
+    purpose: &Purpose,
+) -> Result<SegmentNumber, PoolError> {
     let mut state = shared.state_mut();
     state.openings += 1;
     state.catalog = None;
     state.recent = Recent::default();
     state.damage.clear();
     let (openings, known) = (state.openings, state.mark.commit);
-    let (fresh, last) = read_drive(shared, batch_limit, known)?;
+    let (fresh, last) = read_drive(shared, batch_limit, known, purpose)?;
     if openings == 1 {
         // What is known of a process is known better.
         notes::recall(&fresh);
@@ -70,27 +84,32 @@ enum Store {
 }
 
 /// Opens the catalog and reads the rest from the segments. A catalog that turns out to be damaged, also on the way, is
-/// set aside and made anew; so is one that the medium refuses twice. On a full drive it is kept in memory.
+/// set aside and made anew; so is one that the medium refuses twice. On a full drive, and for who only reads, it is kept
+/// in memory.
 fn read_drive(
     shared: &Shared,
     batch_limit: usize,
     known: CommitNumber,
+    purpose: &Purpose,
 ) -> Result<(State, SegmentNumber), PoolError> {
     let disk = &*shared.world.disk;
-    let mut store = Store::Drive;
+    let (mut store, scratch) = match purpose {
+        Purpose::Writing => (Store::Drive, None),
+        Purpose::Reading(scratch) => (Store::Above, scratch.clone()),
+    };
     let mut aside = None;
     let mut is_second = false;
     loop {
         forget_reads(shared);
         let catalog = match store {
             Store::Drive => Catalog::open(disk),
-            Store::Above => Catalog::open_above(disk),
-            Store::Memory => Catalog::in_memory(),
+            Store::Above => Catalog::open_above(disk, scratch.clone()),
+            Store::Memory => Catalog::in_memory(scratch.clone()),
         };
         let error = match catalog.and_then(|catalog| read_segments(shared, catalog, batch_limit, known)) {
             Ok((mut state, last)) => {
                 state.damage.splice(0..0, aside);
-                state.is_full = store != Store::Drive;
+                state.is_full = store != Store::Drive && matches!(purpose, Purpose::Writing);
                 return Ok((state, last));
             }
             Err(error) => error,
@@ -109,7 +128,10 @@ fn read_drive(
                     Err(error) => return Err(error),
                 }
             }
-            Store::Above if is_useless => store = Store::Memory,
+            Store::Above if is_useless => {
+                aside = Some("the catalog on the drive is of no use; the segments serve".to_owned());
+                store = Store::Memory;
+            }
             _ => return Err(error),
         }
     }
@@ -143,7 +165,7 @@ fn read_segments(
         unswept,
         leaving,
         rounds,
-        ..State::empty(shared.planted, shared.frames.bad())
+        ..State::closed(shared.planted, Arc::clone(shared.frames.bad()))
     };
     let up_to = |mark: &Mark, chunk_bytes| Mark { chunk_bytes, ..mark.clone() };
     let disk = &*shared.world.disk;

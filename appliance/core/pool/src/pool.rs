@@ -5,8 +5,7 @@
 mod commit;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use chunk::{
     BundleLimits, Compressor, Decompressor, FrameKind, Level, NonceAudit, VerifiedBuilder, VerifiedBundle,
@@ -19,15 +18,13 @@ use crate::PoolError;
 use crate::catalog::{Catalog, Kind, Place};
 use crate::counting::Counting;
 use crate::header::{Member, PoolHeader};
-use crate::keys::{PassphraseCost, PoolKeys, Unlock};
+use crate::keys::{PassphraseCost, Unlock};
 use crate::layout::{LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits};
-use crate::opening::{give_back, load, rebuild, remove_leaving};
+use crate::opening::{Purpose, give_back, load, rebuild, remove_leaving};
 use crate::planted::{Bug, Planted};
-use crate::reader::FrameReader;
 use crate::record::{FrameIndex, SegmentLength};
-use crate::scrub::Checks;
 use crate::segment::{FramePlace, OpenSegment};
-use crate::state::{Shared, State, World, places};
+use crate::state::{Shared, World, places};
 
 /// Entries that wait for the catalog, if nobody says otherwise.
 const BATCH_DEFAULT: usize = 400_000;
@@ -52,6 +49,12 @@ pub struct Options {
     pub audit: Option<Arc<dyn NonceAudit>>,
     /// Faults on purpose; has none in a product.
     pub planted: Planted,
+}
+
+impl Options {
+    pub(crate) fn batch_limit(&self) -> usize {
+        if self.catalog_batch == 0 { BATCH_DEFAULT } else { self.catalog_batch }
+    }
 }
 
 /// The writer of a pool.
@@ -140,26 +143,7 @@ impl Pool {
         options: Options,
         lock: Box<dyn Lock>,
     ) -> Result<Self, PoolError> {
-        let keys = PoolKeys::new(master);
-        let frames = FrameReader::new(Arc::clone(&world.disk), Arc::clone(&keys), header.pool);
-        let state = State::empty(options.planted, frames.bad());
-        let (planted, reserve_bytes) = (options.planted, options.reserve_bytes);
-        let (witnessed, leases, sessions) = (AtomicU64::new(0), Arc::default(), Arc::default());
-        let (state, checks) = (RwLock::new(state), Checks::default());
-        let shared = Shared {
-            world,
-            keys,
-            header,
-            frames,
-            state,
-            witnessed,
-            planted,
-            reserve_bytes,
-            leases,
-            sessions,
-            checks,
-        };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared::closed(world, header, master, &options));
         let mut pool = Self {
             shared,
             options,
@@ -197,19 +181,19 @@ impl Pool {
         let acknowledged = self.shared.state().mark.commit;
         let open = self.open_segments();
         self.forget_uncommitted();
-        let mut last = load(&self.shared, self.batch_limit())?;
+        let mut last = load(&self.shared, self.batch_limit(), &Purpose::Writing)?;
         let found_no_room = std::mem::take(&mut self.found_no_room);
         if found_no_room
             && self.shared.state().mark.commit >= acknowledged
             && give_back(&self.shared, self.first_segment, &open)?
             && self.shared.is_full()
         {
-            last = load(&self.shared, self.batch_limit())?;
+            last = load(&self.shared, self.batch_limit(), &Purpose::Writing)?;
         }
         let is_full = self.shared.is_full();
         let has_drawn = (found_no_room || is_full) && self.draw_on_reserve();
         if has_drawn && is_full {
-            last = load(&self.shared, self.batch_limit())?;
+            last = load(&self.shared, self.batch_limit(), &Purpose::Writing)?;
         }
         self.begin(last)
     }
@@ -272,7 +256,7 @@ impl Pool {
     }
 
     pub(crate) fn batch_limit(&self) -> usize {
-        let limit = if self.options.catalog_batch == 0 { BATCH_DEFAULT } else { self.options.catalog_batch };
+        let limit = self.options.batch_limit();
         // A batch may write a page of the catalog for every entry.
         if self.shared.is_tight() { limit.min(BATCH_TIGHT) } else { limit }
     }
@@ -475,6 +459,6 @@ fn page_builder() -> VerifiedBuilder {
     VerifiedBuilder::new(BundleLimits { plain_length: 256 << 10, ..BundleLimits::default() })
 }
 
-fn in_use(error: medium::DiskError) -> PoolError {
+pub(crate) fn in_use(error: medium::DiskError) -> PoolError {
     if error.kind() == ErrorKind::Busy { PoolError::InUse(error) } else { PoolError::Disk(error) }
 }

@@ -287,6 +287,19 @@ impl Shared {
         }
     }
 
+    /// Finds out of which points something lies in places that are known to be bad; [`Self::damaged_points`] tells. Reads
+    /// trees as far as it must, and no chunk.
+    pub fn trace_damage(&self) -> Result<(), PoolError> {
+        let entries = ScrubEffort::default().entries;
+        let mut lines = Vec::new();
+        if let Some(mut trace) = Trace::begin(self, Vec::new()) {
+            while !trace.go_on(self, entries, &mut lines)? {
+                lines.clear();
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a segment was taken out of the pool.
     fn is_gone(&self, number: SegmentNumber) -> bool {
         self.state().mark.length_of(number).is_none()

@@ -13,9 +13,10 @@ use crate::bad::BadPlaces;
 use crate::catalog::{Batch, Catalog, Entry, EntryChange, Kind, Mark, Place, names_in};
 use crate::counting::Progress;
 use crate::header::PoolHeader;
-use crate::keys::PoolKeys;
+use crate::keys::{PoolKeys, Secret};
 use crate::leases::{Leases, Sessions};
 use crate::planted::{Bug, Planted};
+use crate::pool::Options;
 use crate::reader::FrameReader;
 use crate::record::{FrameIndex, Record};
 use crate::registry::{Registry, dropped_key, sealed_record};
@@ -184,6 +185,29 @@ impl Shared {
         &self.keys
     }
 
+    /// That of a pool whose drive was not read yet.
+    pub(crate) fn closed(world: World, header: PoolHeader, master: &Secret, options: &Options) -> Self {
+        let (planted, reserve_bytes) = (options.planted, options.reserve_bytes);
+        let keys = PoolKeys::new(master);
+        let frames = FrameReader::new(Arc::clone(&world.disk), Arc::clone(&keys), header.pool);
+        let state = RwLock::new(State::closed(planted, Arc::clone(frames.bad())));
+        let (witnessed, leases, sessions) = (AtomicU64::new(0), Arc::default(), Arc::default());
+        let checks = Checks::default();
+        Self {
+            world,
+            keys,
+            header,
+            frames,
+            state,
+            witnessed,
+            planted,
+            reserve_bytes,
+            leases,
+            sessions,
+            checks,
+        }
+    }
+
     /// The drive that the pool lies on.
     #[must_use]
     pub fn disk(&self) -> &dyn Disk {
@@ -233,8 +257,8 @@ impl Shared {
 }
 
 impl State {
-    /// Of a pool of which nothing has been read.
-    pub(crate) fn empty(planted: Planted, bad: &Arc<BadPlaces>) -> Self {
+    /// That of a pool whose drive was not read yet.
+    pub(crate) fn closed(planted: Planted, bad: Arc<BadPlaces>) -> Self {
         Self {
             catalog: None,
             registry: Registry::default(),
@@ -250,7 +274,7 @@ impl State {
             planted,
             stuck: BTreeSet::new(),
             damage: Vec::new(),
-            bad: Arc::clone(bad),
+            bad,
             rounds: Rounds::default(),
             is_full: false,
             is_tight: false,

@@ -14,6 +14,7 @@ mod full;
 mod giving;
 mod life;
 mod log;
+mod reading;
 mod reclaim;
 mod reserve;
 mod scrub;

@@ -14,7 +14,7 @@ use model::{EntryName, Name, ObjectId, SequenceNumber, Time};
 use pool::archive::tree_error;
 use pool::keys::{PassphraseCost, Unlock};
 use pool::layout::SegmentLimits;
-use pool::{NewPoint, Options, Pool, PoolArchive, PoolError, Scope, World};
+use pool::{NewPoint, Options, Pool, PoolArchive, PoolError, ReadOnlyPool, Scope, Shared, World};
 use tree::{ItemTree, Root};
 use zeroize::Zeroizing;
 
@@ -211,20 +211,37 @@ impl Home {
     }
 }
 
+/// A pool that was opened, in either way.
+pub(crate) trait Opened {
+    fn readers(&self) -> &Arc<Shared>;
+}
+
+impl Opened for Pool {
+    fn readers(&self) -> &Arc<Shared> {
+        self.shared()
+    }
+}
+
+impl Opened for ReadOnlyPool {
+    fn readers(&self) -> &Arc<Shared> {
+        self.shared()
+    }
+}
+
 /// What sees all machines.
-pub(crate) fn archive(pool: &Pool) -> PoolArchive {
-    PoolArchive::new(Arc::clone(pool.shared()), Scope::All, Arc::default())
+pub(crate) fn archive(pool: &impl Opened) -> PoolArchive {
+    PoolArchive::new(Arc::clone(pool.readers()), Scope::All, Arc::default())
 }
 
 /// All points, oldest first.
-pub(crate) fn points(pool: &Pool) -> Vec<Point> {
+pub(crate) fn points(pool: &impl Opened) -> Vec<Point> {
     let archive = archive(pool);
     let sources = archive.sources().unwrap();
     sources.iter().flat_map(|source| archive.points(source.id).unwrap()).collect()
 }
 
 /// The points of all sources that can be listed, oldest first.
-pub(crate) fn listed_points(pool: &Pool) -> Vec<Point> {
+pub(crate) fn listed_points(pool: &impl Opened) -> Vec<Point> {
     let archive = archive(pool);
     let sources = archive.sources().unwrap_or_default();
     sources.iter().flat_map(|source| archive.points(source.id).unwrap_or_default()).collect()
@@ -245,7 +262,7 @@ fn names_in(archive: &PoolArchive, point: &Point, context: &str) -> Result<Vec<N
 }
 
 /// The numbers of all points, oldest first, each of which reads back exactly.
-pub(crate) fn read_points(pool: &Pool) -> Vec<u64> {
+pub(crate) fn read_points(pool: &impl Opened) -> Vec<u64> {
     let archive = archive(pool);
     let read_back = |point: Point| {
         assert_eq!(archive.point(point.key()).unwrap().number, point.number);
@@ -262,7 +279,7 @@ pub(crate) fn read_points(pool: &Pool) -> Vec<u64> {
 /// Reads what can be read of a point, none of which is wrong; whether that was all of it.
 ///
 /// Fails where the pool does not even say which chunks it can read.
-pub(crate) fn is_whole(pool: &Pool, point: &Point, context: &str) -> Result<bool, ArchiveError> {
+pub(crate) fn is_whole(pool: &impl Opened, point: &Point, context: &str) -> Result<bool, ArchiveError> {
     let archive = archive(pool);
     let Ok(names) = names_in(&archive, point, context) else { return Ok(false) };
     let read = archive.chunks(point.key(), &names)?;
@@ -274,6 +291,6 @@ pub(crate) fn is_whole(pool: &Pool, point: &Point, context: &str) -> Result<bool
 }
 
 /// How many points are whole; the others say that they are not.
-pub(crate) fn whole_points(pool: &Pool, context: &str) -> u64 {
+pub(crate) fn whole_points(pool: &impl Opened, context: &str) -> u64 {
     points(pool).iter().map(|point| u64::from(is_whole(pool, point, context).unwrap())).sum()
 }
