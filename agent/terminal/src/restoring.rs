@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -37,6 +37,14 @@ pub struct RestoreArgs {
     /// Print JSON lines
     #[arg(long)]
     json: bool,
+}
+
+impl RestoreArgs {
+    /// The directory that is restored to.
+    #[must_use]
+    pub fn target(&self) -> &Path {
+        &self.to
+    }
 }
 
 /// Restores a point, or what is at `path` and the paths of the arguments, and prints what was done.

@@ -1,5 +1,7 @@
 //! The command line: raw arguments, and what each command needs.
 
+pub(crate) mod lifeboat;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -200,6 +202,12 @@ pub(crate) enum Command {
         #[command(flatten)]
         data: Data,
     },
+    /// Read the drives of a dead appliance
+    ///
+    /// One drive is enough for all that it holds; of a pool on several drives, those that are left are read as one. Nothing
+    /// on them is changed, so they can be mounted read-only, and should be. Every byte is checked as ever. No appliance
+    /// is needed, and none may be running on them.
+    Lifeboat(lifeboat::Lifeboat),
     /// Show what would go, what stays, and why
     ///
     /// Points go by what `keepfast retention` says, and when room is short. This shows what the appliance does next;

@@ -55,7 +55,8 @@ impl DataDirectory {
         self.0.join("pool")
     }
 
-    fn key_file(&self) -> PathBuf {
+    /// Its key file.
+    pub(crate) fn key_file(&self) -> PathBuf {
         self.0.join("keepfast.key")
     }
 
@@ -99,24 +100,14 @@ impl DataDirectory {
 
     /// What opens the pool: a recovery key or passphrase from the environment, else the key file.
     fn unlock(&self) -> anyhow::Result<Unlock> {
-        if let Ok(text) = std::env::var("KEEPFAST_RECOVERY_KEY") {
-            let key = parse_recovery_text(&text);
-            return key
-                .map(Unlock::Recovery)
-                .context("KEEPFAST_RECOVERY_KEY is not a recovery key: mistyped?");
-        }
-        if let Ok(text) = std::env::var("KEEPFAST_PASSPHRASE") {
-            return Ok(Unlock::Passphrase(Zeroizing::new(text)));
+        if let Some(unlock) = unlock_of_environment()? {
+            return Ok(unlock);
         }
         let path = self.key_file();
-        let mut file = match std::fs::File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(NoKey(path).into()),
-            Err(error) => return Err(error).with_context(|| format!("open {}", path.display())),
-        };
-        let mut key = Zeroizing::new([0; 32]);
-        file.read_exact(&mut *key).with_context(|| format!("{} is not a key file", path.display()))?;
-        Ok(Unlock::KeyFile(key))
+        match read_key_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(NoKey(path).into()),
+            read => read.with_context(|| format!("open {}", path.display())),
+        }
     }
 
     fn unlock_or_create(&self) -> anyhow::Result<Unlock> {
@@ -138,6 +129,27 @@ impl DataDirectory {
         std::fs::File::open(&self.0)?.sync_all()?;
         Ok(Unlock::KeyFile(key))
     }
+}
+
+/// A recovery key or passphrase from the environment, if there is one.
+pub(crate) fn unlock_of_environment() -> anyhow::Result<Option<Unlock>> {
+    if let Ok(text) = std::env::var("KEEPFAST_RECOVERY_KEY") {
+        let key = parse_recovery_text(&text).map(Unlock::Recovery);
+        return key.map(Some).context("KEEPFAST_RECOVERY_KEY is not a recovery key: mistyped?");
+    }
+    let passphrase = std::env::var("KEEPFAST_PASSPHRASE").ok();
+    Ok(passphrase.map(|text| Unlock::Passphrase(Zeroizing::new(text))))
+}
+
+/// Reads a key file.
+pub(crate) fn read_key_file(path: &Path) -> std::io::Result<Unlock> {
+    let mut key = Zeroizing::new([0; 32]);
+    let short = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => std::io::Error::other("this is not a key file"),
+        _ => error,
+    };
+    std::fs::File::open(path)?.read_exact(&mut *key).map_err(short)?;
+    Ok(Unlock::KeyFile(key))
 }
 
 /// There is no key file.

@@ -9,6 +9,7 @@ mod commands;
 mod data;
 mod files;
 mod keeping;
+mod lifeboat;
 mod listen;
 mod operator;
 mod scrubbing;

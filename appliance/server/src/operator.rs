@@ -1,6 +1,7 @@
 //! What only the operator may ask for, on the appliance itself.
 
 use model::archive::ArchiveError;
+use pool::Verification;
 use wire::message::{PoolStatus, VerifyReport};
 use wire::{Reply, Request};
 
@@ -39,18 +40,22 @@ pub(crate) fn answer(appliance: &Appliance, request: Request) -> Result<Reply, A
         }
         Request::Verify { point } => {
             let found = appliance.storage().shared().verify(point)?;
-            let report = VerifyReport {
-                frames: found.frames,
-                chunks: found.chunks,
-                points: found.points,
-                bytes: found.bytes,
-                damage: found.damage,
-                damage_count: found.damage_count,
-            };
-            Ok(Reply::Verified { report })
+            Ok(Reply::Verified { report: verify_report(found) })
         }
         Request::Keep { order } => Ok(Reply::Kept { answer: keeping::answer(appliance, order)? }),
         _ => Err(refused("this is not for operators")),
+    }
+}
+
+/// What a verification found, as it is told.
+pub(crate) fn verify_report(found: Verification) -> VerifyReport {
+    VerifyReport {
+        frames: found.frames,
+        chunks: found.chunks,
+        points: found.points,
+        bytes: found.bytes,
+        damage: found.damage,
+        damage_count: found.damage_count,
     }
 }
 

@@ -47,7 +47,9 @@ impl LoopDisk {
         Ok(disk)
     }
 
-    fn image(&self) -> PathBuf {
+    /// The file that it is in.
+    #[must_use]
+    pub fn image(&self) -> PathBuf {
         self.folder.path().join("image")
     }
 
@@ -59,8 +61,17 @@ impl LoopDisk {
 
     /// Mounts it; its log is replayed first.
     pub fn mount(&mut self) -> Result<()> {
+        self.mount_with("loop")
+    }
+
+    /// Mounts it for reading only.
+    pub fn mount_read_only(&mut self) -> Result<()> {
+        self.mount_with("loop,ro")
+    }
+
+    fn mount_with(&mut self, options: &str) -> Result<()> {
         // The loop device goes by itself when it is unmounted.
-        expect(Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(self.path()), 0)?;
+        expect(Command::new("mount").args(["-o", options]).arg(self.image()).arg(self.path()), 0)?;
         self.mounted = true;
         Ok(())
     }

@@ -191,6 +191,13 @@ impl Site {
         Ok(String::from_utf8_lossy(&std::fs::read(self.path("appliance.log"))?).into_owned())
     }
 
+    /// The recovery key, which the appliance said when it made its pool.
+    pub fn recovery_key(&self) -> Result<String> {
+        let log = self.log()?;
+        let said = log.lines().skip_while(|line| !line.contains("recovery key")).nth(2);
+        Ok(said.context("the log has a recovery key")?.trim().to_owned())
+    }
+
     /// Waits until the log has all of these words behind each other in a line; fails after ten seconds.
     pub fn wait_for_line(&self, words: &[&str]) -> Result<String> {
         let begun = Instant::now();

@@ -1,7 +1,8 @@
 //! `keepfast machines`, `sources`, `points`.
 
 use anyhow::Context;
-use model::record::{Label, RestoreGrant};
+use model::archive::Archive;
+use model::record::{Label, Point, RestoreGrant};
 use serde_json::{Value, json};
 use terminal::{Column, Done, POINT_COLUMNS};
 use wire::Request;
@@ -15,7 +16,11 @@ pub(crate) fn machines(listing: &Listing, revoke: Option<&str>) -> anyhow::Resul
         access.ask(Request::Revoke { machine: Label::new(machine)? })?;
         return Ok(Done::Whole);
     }
-    let archive = access.archive();
+    machines_of(&*access.archive(), listing.json)
+}
+
+/// Lists the machines of an archive.
+pub(super) fn machines_of(archive: &dyn Archive, json: bool) -> anyhow::Result<Done> {
     let row = |machine: model::record::Machine| {
         let agent = machine.agent.as_ref();
         let restore = agent.map(|agent| match &agent.restore {
@@ -37,12 +42,16 @@ pub(crate) fn machines(listing: &Listing, revoke: Option<&str>) -> anyhow::Resul
     };
     let rows: Vec<Value> = archive.machines()?.into_iter().map(row).collect();
     let columns = ["machine", "state", "restore", "joined"].map(Column::of);
-    terminal::print(listing.json, &columns, &rows)?;
+    terminal::print(json, &columns, &rows)?;
     Ok(Done::Whole)
 }
 
 pub(crate) fn sources(listing: &Listing) -> anyhow::Result<Done> {
-    let archive = Access::open(&listing.data.data)?.archive();
+    sources_of(&*Access::open(&listing.data.data)?.archive(), listing.json)
+}
+
+/// Lists the sources of an archive.
+pub(super) fn sources_of(archive: &dyn Archive, json: bool) -> anyhow::Result<Done> {
     let machines = archive.machines()?;
     let mut rows = Vec::new();
     for source in archive.sources()? {
@@ -55,12 +64,22 @@ pub(crate) fn sources(listing: &Listing) -> anyhow::Result<Done> {
             "latest": points.last().map(|point| point.id.clone()),
         }));
     }
-    terminal::print(listing.json, &["machine", "source", "points", "latest"].map(Column::of), &rows)?;
+    terminal::print(json, &["machine", "source", "points", "latest"].map(Column::of), &rows)?;
     Ok(Done::Whole)
 }
 
 pub(crate) fn points(listing: &Listing, only: Option<&str>) -> anyhow::Result<Done> {
-    let archive = Access::open(&listing.data.data)?.archive();
+    let rows = point_rows(&*Access::open(&listing.data.data)?.archive(), only, |_, row| row)?;
+    terminal::print(listing.json, &POINT_COLUMNS, &rows)?;
+    Ok(Done::Whole)
+}
+
+/// The points of an archive as rows, each completed by `complete`.
+pub(super) fn point_rows(
+    archive: &dyn Archive,
+    only: Option<&str>,
+    mut complete: impl FnMut(&Point, Value) -> Value,
+) -> anyhow::Result<Vec<Value>> {
     let machines = archive.machines()?;
     let mut rows = Vec::new();
     let mut found = only.is_none();
@@ -72,10 +91,9 @@ pub(crate) fn points(listing: &Listing, only: Option<&str>) -> anyhow::Result<Do
         }
         found = true;
         for point in archive.points(source.id)? {
-            rows.push(terminal::point_row(&title, &point));
+            rows.push(complete(&point, terminal::point_row(&title, &point)));
         }
     }
     found.then_some(()).with_context(|| format!("there is no source {}", only.unwrap_or_default()))?;
-    terminal::print(listing.json, &POINT_COLUMNS, &rows)?;
-    Ok(Done::Whole)
+    Ok(rows)
 }

@@ -3,8 +3,9 @@
 use std::io::{BufWriter, Write};
 
 use anyhow::bail;
+use model::archive::{Archive, PointKey};
 use model::item::FileKind;
-use model::{Place, browse};
+use model::{EntryName, Place, browse};
 use terminal::{Done, ENTRY_COLUMNS};
 
 use crate::access::Access;
@@ -20,14 +21,17 @@ pub(crate) fn ls(place: &Place, listing: &Listing) -> anyhow::Result<Done> {
 
 pub(crate) fn cat(place: &Place, data: &Data) -> anyhow::Result<Done> {
     let access = Access::open(&data.data)?;
-    let archive = access.archive();
-    let point = access.find(place)?;
-    let (object, inode) = browse::find(&*archive, point, &place.path)?;
+    print_file(&*access.archive(), access.find(place)?, &place.path)
+}
+
+/// Writes the file at a path of a point to standard output.
+pub(super) fn print_file(archive: &dyn Archive, point: PointKey, path: &[EntryName]) -> anyhow::Result<Done> {
+    let (object, inode) = browse::find(archive, point, path)?;
     if inode.attributes.kind != FileKind::File {
         bail!("this is not a file; `keepfast ls` lists directories");
     }
     let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
-    files::copy_out(&*archive, point, object, inode.size, &mut out)?;
+    files::copy_out(archive, point, object, inode.size, &mut out)?;
     out.flush()?;
     Ok(Done::Whole)
 }

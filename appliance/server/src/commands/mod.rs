@@ -1,6 +1,7 @@
 //! One file for each group of commands; the exit code of each is its result.
 
 mod diff;
+mod lifeboat;
 mod list;
 mod look;
 mod mount;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Done> {
         Command::Cat { place, data } => look::cat(&place, &data),
         Command::Diff { before, after, listing } => diff::run(&before, &after, &listing),
         Command::Restore { place, args, data } => restore::run(&place, args, &data),
+        Command::Lifeboat(arguments) => lifeboat::run(arguments),
         Command::Mount { directory, data } => mount::run(&directory, &data),
         Command::Plan(listing) => retention::plan(&listing),
         Command::Retention(command) => retention::run(command),

@@ -7,7 +7,7 @@ use model::Place;
 use serde_json::{Value, json};
 use terminal::Done;
 use wire::keeping::{Kept, Order};
-use wire::message::PoolStatus;
+use wire::message::{PoolStatus, VerifyReport};
 use wire::{Reply, Request};
 
 use crate::access::Access;
@@ -92,8 +92,13 @@ fn verify(place: Option<&Place>, listing: &Listing) -> anyhow::Result<Done> {
     let Reply::Verified { report } = access.ask(Request::Verify { point })? else {
         bail!("the appliance answered something else")
     };
+    print_verification(listing.json, &report)
+}
+
+/// Prints what a verification found; damage is a failure.
+pub(super) fn print_verification(json: bool, report: &VerifyReport) -> anyhow::Result<Done> {
     let mut out = std::io::stdout().lock();
-    if listing.json {
+    if json {
         let row = json!({
             "frames": report.frames,
             "chunks": report.chunks,
