@@ -7,6 +7,7 @@
 mod program;
 mod site;
 
+mod disk;
 mod loopback;
 mod mount;
 mod tree;
@@ -17,6 +18,7 @@ mod proxy;
 mod history;
 
 pub use client::{Hostile, connect_from, finish};
+pub use disk::BlankDisk;
 pub use history::History;
 pub use loopback::{Filesystem, LoopDisk};
 pub use mount::{Mount, is_mounted};

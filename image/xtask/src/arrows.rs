@@ -57,7 +57,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     ("models", &[], &[]),
-    ("system", &["model", "chunk", "wire"], &[]),
+    ("system", &["model", "chunk", "wire"], &["hardware"]),
     ("xtask", &[], &[]),
 ];
 
