@@ -39,6 +39,8 @@ pub struct Inspection {
     pub model: Option<String>,
     /// Its serial number, if it tells one.
     pub serial: Option<String>,
+    /// Whether another disk tells the same, as some that are plugged in over USB do.
+    pub is_serial_shared: bool,
     /// Its size.
     pub bytes: u64,
     /// The smallest that it reads and writes.
@@ -138,10 +140,12 @@ impl Hardware {
         let number =
             |path, otherwise| disk.attribute(path).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
         let sector_bytes = number("queue/logical_block_size", 512);
+        let serial = self.serial(&disk);
         Ok(Inspection {
             ids: self.ids(&disk),
             model: model(&disk),
-            serial: self.serial(&disk),
+            is_serial_shared: serial.as_ref().is_some_and(|serial| self.is_shared(&disk, serial)),
+            serial,
             bytes: disk.bytes,
             sector_bytes,
             physical_sector_bytes: number("queue/physical_block_size", sector_bytes),
@@ -237,8 +241,14 @@ impl Hardware {
         all
     }
 
+    /// Whether another disk has a serial number, too. What the kernel has made of disks has none.
+    pub(crate) fn is_shared(&self, disk: &Device, serial: &str) -> bool {
+        let others = self.disks().into_iter().filter(|other| other.number != disk.number);
+        others.into_iter().any(|other| self.serial(&other).as_deref() == Some(serial))
+    }
+
     /// The serial number of a disk, from wherever it is told.
-    fn serial(&self, disk: &Device) -> Option<String> {
+    pub(crate) fn serial(&self, disk: &Device) -> Option<String> {
         let of_udev = || {
             let data = self.udev(disk.number)?;
             let line = data.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"E:ID_SERIAL_SHORT="));
@@ -261,7 +271,7 @@ fn is_of_system(path: &Path) -> bool {
     SYSTEM.iter().any(|of_system| path == Path::new(of_system))
 }
 
-fn model(disk: &Device) -> Option<String> {
+pub(crate) fn model(disk: &Device) -> Option<String> {
     let named = ["device/vendor", "device/model"].into_iter().filter_map(|path| disk.attribute(path));
     let named: Vec<String> = named.filter(|text| !matches!(text.as_str(), "ATA" | "0x1af4")).collect();
     match disk.attribute("loop/backing_file") {

@@ -44,7 +44,8 @@ impl Wanted {
 pub enum Confirmation {
     /// The serial number, as it stands on the disk.
     Serial(String),
-    /// A code that follows from where the disk is, how large it is and what is on it, where it tells no serial number.
+    /// A code that follows from where the disk is, how large it is and what is on it, where it tells no serial number or
+    /// one that another disk tells as well.
     Code(String),
 }
 
@@ -166,7 +167,7 @@ fn objections(disk: &Inspection, wanted: &Wanted) -> Vec<String> {
 }
 
 fn confirmation(disk: &Inspection) -> Confirmation {
-    if let Some(serial) = &disk.serial {
+    if let Some(serial) = disk.serial.as_ref().filter(|_| !disk.is_serial_shared) {
         return Confirmation::Serial(serial.clone());
     }
     let text = format!("{:?} {} {:?} {:?}", disk.device, disk.bytes, disk.parts, disk.content);

@@ -10,17 +10,20 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::inspect::superblock;
+use crate::inspect::{PARTITION_START, superblock};
 use crate::mount::{Mounted, make_private};
 use crate::plan::{Action, Plan, Step};
 use crate::printable::printable;
 use crate::program::{MKFS, SFDISK};
+use crate::sysfs::{Device, SECTOR};
 use crate::{Hardware, HardwareError};
 
 /// How long a partition may take to appear.
 const APPEARS_MAX: Duration = Duration::from_secs(20);
 /// How long the kernel may take to look by itself.
 const TELL_AFTER: Duration = Duration::from_secs(1);
+/// Most of a disk that is not in its partition.
+const REST_MAX: u64 = 4 << 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A drive that is ready.
@@ -85,7 +88,9 @@ impl Hardware {
         let mut was_told = false;
         loop {
             let disk = self.disk_at(path)?;
-            if let [partition] = self.partitions(&disk).as_slice() {
+            if let [partition] = self.partitions(&disk).as_slice()
+                && is_whole(&disk, partition)
+            {
                 let node = self.node(partition);
                 if std::fs::metadata(&node).is_ok() {
                     return Ok(node);
@@ -101,6 +106,13 @@ impl Hardware {
             std::thread::sleep(PAUSE);
         }
     }
+}
+
+/// Whether a partition is the one that was made, and not what the kernel still knows of an earlier table.
+fn is_whole(disk: &Device, partition: &Device) -> bool {
+    let start = partition.attribute("start").and_then(|sectors| sectors.parse::<u64>().ok());
+    start.map(|sectors| sectors.saturating_mul(SECTOR)) == Some(PARTITION_START)
+        && partition.bytes.saturating_add(REST_MAX) >= disk.bytes
 }
 
 /// Whether the filesystem that was made is there: a program that says so is not enough.

@@ -204,3 +204,6 @@ pub(crate) fn names_in(directory: &Path) -> Vec<String> {
     names.sort_unstable();
     names
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ fn disk(content: Content) -> Inspection {
         ids: Vec::new(),
         model: Some("Maker Model".into()),
         serial: Some("WX 12".into()),
+        is_serial_shared: false,
         bytes: 1 << 40,
         sector_bytes: 512,
         physical_sector_bytes: 4096,
@@ -110,6 +111,8 @@ fn a_disk_without_a_serial_number_has_a_code_that_follows_from_what_it_is() {
     assert!(others.iter().all(|other| code(other) != code(&blank)));
     let typed = format!(" {}\n", code(&blank).to_lowercase());
     assert!(confirmation(&blank).is(&typed) && !confirmation(&blank).is("WX 12"));
+    let shared = Inspection { is_serial_shared: true, ..disk(Content::Blank) };
+    assert!(!confirmation(&shared).is("WX 12") && confirmation(&shared) == confirmation(&blank));
     let serial = confirmation(&disk(Content::Blank));
     assert!(serial.is(" WX 12 ") && !serial.is("wx 12") && !serial.is("WX12") && !serial.is(""));
 }
