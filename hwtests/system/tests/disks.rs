@@ -170,6 +170,15 @@ fn what_somebody_may_need_is_refused_and_named_and_force_takes_it() {
     assert_eq!(bench.inspect(&disk).parts.len(), 2, "nothing of what was there is left");
     bench.hardware.unmount(&prepared.mounted).unwrap();
 
+    // One partition that is not where ours is: the filesystem must not be made in the old place.
+    let table = "label: gpt\nstart=200MiB, size=100MiB\n";
+    let script = format!("printf '{table}' | sfdisk --quiet --wipe always \"$0\" && partx --update \"$0\"");
+    expect(Command::new("sh").args(["-c", &script]).arg(disk.device().unwrap()), 0).unwrap();
+    let prepared = bench.prepare(&disk, DRIVE, true);
+    let parts = bench.inspect(&disk).parts;
+    assert!(parts.len() == 2 && parts[1].bytes > SIZE - (4 << 20), "{parts:?}");
+    bench.hardware.unmount(&prepared.mounted).unwrap();
+
     // The drive of another pool.
     let other = DriveId([0x77; 16]);
     let refused = bench.plan(&disk, other, false).unwrap_err().to_string();

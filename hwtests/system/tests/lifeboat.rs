@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use system::{Filesystem, LoopDisk, Site, copy, differences, expect, noise, odd_tree, program, run};
+use system::{
+    Filesystem, LoopDisk, Site, Snapshot, copy, differences, expect, noise, odd_tree, program, run,
+};
 
 /// `keepfast lifeboat` as on a machine that knows nothing of the appliance.
 fn lifeboat(key: &str, arguments: &[&str]) -> Command {
@@ -196,11 +198,11 @@ fn drives_are_read_together_and_what_is_no_drive_or_in_use_is_told() {
     let tree = site.path("files");
     odd_tree(&tree).unwrap();
     site.protect(&tree).unwrap();
-    for _ in 0..3 {
+    for round in 0..3 {
+        fs::write(tree.join(format!("more {round}")), noise(round, 100_000)).unwrap();
         expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
         site.stop_server().unwrap();
         site.start_server().unwrap();
-        fs::write(tree.join("more"), noise(9, 100_000)).unwrap();
     }
     let key = site.recovery_key().unwrap();
     let said = |arguments: &[&str]| {
@@ -223,12 +225,15 @@ fn drives_are_read_together_and_what_is_no_drive_or_in_use_is_told() {
         let drive = if number % 2 == 0 { &a } else { &b };
         fs::remove_file(drive.join("segments").join(name)).unwrap();
     }
+    // Where it could be written to it is left alone as well; a lock that is not there is not made.
+    fs::remove_file(a.join("lock")).unwrap();
+    let before = [&a, &b].map(|drive| Snapshot::of(drive).unwrap());
     let (restored, output) = restore(&site, &[text(&a), text(&b)], "latest", &tree);
     assert!(output.status.success(), "{output:?}");
-    fs::remove_file(tree.join("more")).unwrap();
-    fs::write(tree.join("more"), noise(9, 100_000)).unwrap();
-    assert_eq!(fs::read(restored.join("more")).unwrap(), noise(9, 100_000));
-    assert_eq!(differences(&tree.join("deep"), &restored.join("deep")).unwrap(), "");
+    assert_eq!(differences(&tree, &restored).unwrap(), "");
+    assert_eq!([&a, &b].map(|drive| Snapshot::of(drive).unwrap()), before);
+    let scratch = said(&[text(&a), text(&b), "--scratch", text(&site.path(""))]);
+    assert!(scratch.contains("is on a drive that is to stay as it is"), "{scratch}");
 
     let inside = a.join("restored");
     let target = said(&[text(&a), text(&b), "restore", "web1/files@latest", "--to", text(&inside)]);

@@ -207,4 +207,26 @@ mod tests {
             assert_eq!(full, (!has_scratch).then_some(io::ErrorKind::StorageFull));
         }
     }
+
+    #[test]
+    fn a_database_lives_in_a_scratch_file_when_memory_is_short() {
+        const TABLE: redb::TableDefinition<'_, u64, &[u8]> = redb::TableDefinition::new("table");
+        let disk = SimDisk::new(1);
+        let overlay = Overlay::with(None, disk.create("scratch").ok(), 8).unwrap();
+        let mut database = redb::Builder::new().set_cache_size(1 << 16).create_with_backend(overlay).unwrap();
+        for round in 0..5u64 {
+            let write = database.begin_write().unwrap();
+            let mut table = write.open_table(TABLE).unwrap();
+            for key in (0..5000).filter(|key| key % 5 >= round) {
+                table.insert(key, &[u8::try_from(round).unwrap(); 40][..]).unwrap();
+            }
+            drop(table);
+            write.commit().unwrap();
+        }
+        assert!(database.check_integrity().unwrap());
+        let read = redb::ReadableDatabase::begin_read(&database).unwrap().open_table(TABLE).unwrap();
+        for key in 0..5000u64 {
+            assert_eq!(read.get(key).unwrap().unwrap().value(), [u8::try_from(key % 5).unwrap(); 40]);
+        }
+    }
 }

@@ -9,13 +9,14 @@ use terminal::{EXIT_CODES, RestoreArgs};
 use super::PLACES;
 
 /// What it is for, and how it is used.
-const EXAMPLES: &str = "The recovery key comes from KEEPFAST_RECOVERY_KEY, or is asked for. A passphrase in KEEPFAST_PASSPHRASE or the key \
-file of the appliance does as well.
+const EXAMPLES: &str = "The recovery key comes from KEEPFAST_RECOVERY_KEY, or is asked for. A passphrase in \
+KEEPFAST_PASSPHRASE or the key file of the appliance does as well.
 
 Examples:
   mount -o ro /dev/sdb1 /mnt/a
-  keepfast lifeboat /mnt/a                                             which points there are, and which are whole
-  keepfast lifeboat /mnt/a /mnt/b ls laptop/home@latest:/home          what two drives of a pool have together
+  keepfast lifeboat /mnt/a                             which points there are, and which are whole
+  keepfast lifeboat /mnt/a /mnt/b                      what two drives of a pool have together
+  keepfast lifeboat /mnt/a ls laptop/home@latest:/home
   keepfast lifeboat /mnt/a restore laptop/home@latest:/home/me --to /tmp/me";
 
 /// The drives of a dead appliance, and what is wanted of them.

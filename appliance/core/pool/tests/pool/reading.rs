@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use medium::sim::SimDisk;
+use medium::sim::{Fault, FaultPlan, SimDisk};
 use medium::{Disk, Union};
 use pool::keys::Unlock;
 use pool::{Options, Pool, PoolError, ReadOnlyPool};
@@ -65,6 +65,22 @@ fn what_is_on_several_drives_is_one_pool_and_copies_stand_in_for_rot() {
     }
     let pool = open(&[&a, &b]).unwrap();
     assert_eq!((read_points(&pool), pool.shared().damage()), (vec![1, 2, 3, 4, 5, 6], Vec::new()));
+}
+
+#[test]
+fn a_drive_that_fails_costs_nothing_that_another_one_has() {
+    let (a, _) = closed(options(), 6);
+    let b = a.snapshot();
+    b.fail(FaultPlan::lasting(Fault::Error, 0).on_reads());
+    let pool = open(&[&a, &b]).unwrap();
+    assert_eq!((read_points(&pool), pool.shared().damage()), (vec![1, 2, 3, 4, 5, 6], Vec::new()));
+    // The catalog is on the one that fails while it is read.
+    let (a, b) = (a.snapshot(), a.snapshot());
+    b.fail(FaultPlan::lasting(Fault::Error, 0).on_reads().under("catalog.redb"));
+    a.remove("catalog.redb").unwrap();
+    let pool = open(&[&b, &a]).unwrap();
+    assert_eq!(read_points(&pool), [1, 2, 3, 4, 5, 6]);
+    assert!(pool.shared().damage().iter().any(|line| line.contains("of no use")));
 }
 
 /// How many points of a drive are whole, as it says.
