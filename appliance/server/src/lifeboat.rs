@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use host::{HostClock, HostEntropy, ReadOnlyDisk, scratch_file};
-use medium::{Clock, Disk, File, Union};
+use medium::{Clock, Disk, File, Lock, Union};
 use model::archive::PointKey;
 use model::{ErrorKind, Place};
 use pool::header::PoolHeader;
@@ -25,10 +25,14 @@ use crate::data::{self, DataDirectory};
 /// Longest line in which a key is typed.
 const KEY_LINE_MAX: u64 = 1024;
 
+/// What an appliance with several drives locks on each of them.
+const MEMBER_LOCK: &str = "member.lock";
+
 /// What is left of a pool.
 pub(crate) struct Lifeboat {
     pool: ReadOnlyPool,
     drives: Vec<PathBuf>,
+    _locks: Vec<Box<dyn Lock>>,
 }
 
 /// A directory with a drive in it.
@@ -90,18 +94,23 @@ impl Lifeboat {
         let drives = open_drives(&arguments.drives)?;
         let scratch = scratch(arguments.scratch.as_deref(), &drives)?;
         let unlock = unlock(arguments)?;
-        let disk = Union::new(drives.iter().map(|drive| Arc::clone(&drive.disk)).collect());
+        let in_use = "an appliance is using it: `keepfast points` and `keepfast restore` ask that one";
+        let locks = drives.iter().map(|drive| drive.disk.lock(MEMBER_LOCK));
+        let locks = locks.collect::<Result<_, _>>().context(in_use)?;
+        // Headers are replaced on all drives: one that has an older one was away.
+        let newest = drives.first().map_or(0, Drive::epoch);
+        let rank = |drive: &Drive| u32::try_from(newest - drive.epoch()).unwrap_or(u32::MAX);
+        let disk = Union::ranked(drives.iter().map(|drive| (rank(drive), Arc::clone(&drive.disk))).collect());
         let world =
             World { disk: Arc::new(disk), clock: Arc::new(HostClock), entropy: Arc::new(HostEntropy) };
         let opened = ReadOnlyPool::open(world, &unlock, &Options::default(), scratch);
         let pool = opened.map_err(|error| match error.kind() {
             ErrorKind::Full => anyhow::Error::new(error)
                 .context("what is made of the catalog finds no room; say --scratch with a folder elsewhere"),
-            ErrorKind::Busy => anyhow::Error::new(error)
-                .context("an appliance is using it: `keepfast points` and `keepfast restore` ask that one"),
+            ErrorKind::Busy => anyhow::Error::new(error).context(in_use),
             _ => error.into(),
         })?;
-        Ok(Self { pool, drives: drives.into_iter().map(|drive| drive.path).collect() })
+        Ok(Self { pool, drives: drives.into_iter().map(|drive| drive.path).collect(), _locks: locks })
     }
 
     /// The pool, as far as it is there.

@@ -235,6 +235,13 @@ fn drives_are_read_together_and_what_is_no_drive_or_in_use_is_told() {
     let scratch = said(&[text(&a), text(&b), "--scratch", text(&site.path(""))]);
     assert!(scratch.contains("is on a drive that is to stay as it is"), "{scratch}");
 
+    // One of them is in use as part of something larger.
+    let held = fs::File::create(b.join("member.lock")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let in_use = said(&[text(&a), text(&b)]);
+    assert!(in_use.contains("an appliance is using it"), "{in_use}");
+    drop(held);
+
     let inside = a.join("restored");
     let target = said(&[text(&a), text(&b), "restore", "web1/files@latest", "--to", text(&inside)]);
     assert!(target.contains("is to stay as it is") && !inside.exists(), "{target}");

@@ -2,8 +2,8 @@
 //!
 //! A file below a directory is there if any of the disks has it, and has a copy for each that does: whoever can judge
 //! asks for another one. Of files at the root each disk has its own, which may differ: the first disk that gives one
-//! counts, alone. A longer copy comes before a shorter one, which a disk may have that was away for a while. A disk that
-//! fails costs only what no other has.
+//! counts, alone. Disks are ranked: one that was away for a while, and may have what is old, comes behind those that were
+//! not; among disks of one rank a longer copy comes before a shorter one. A disk that fails costs only what no other has.
 //!
 //! It is for reading: nothing is passed on that changes anything.
 
@@ -17,23 +17,31 @@ use crate::{Access, Disk, DiskError, DiskPath, File, Lock, Operation, Space};
 
 /// Disks as one.
 pub struct Union {
-    disks: Vec<Arc<dyn Disk>>,
+    /// Each with its rank, ascending.
+    disks: Vec<(u32, Arc<dyn Disk>)>,
 }
 
 impl Union {
-    /// Disks, those first whose own files count before others'.
+    /// Disks of one rank, those first whose own files count before others'.
     #[must_use]
-    pub const fn new(disks: Vec<Arc<dyn Disk>>) -> Self {
+    pub fn new(disks: Vec<Arc<dyn Disk>>) -> Self {
+        Self::ranked(disks.into_iter().map(|disk| (0, disk)).collect())
+    }
+
+    /// Disks with their ranks; those of a lower one are believed before the others.
+    #[must_use]
+    pub fn ranked(mut disks: Vec<(u32, Arc<dyn Disk>)>) -> Self {
+        disks.sort_by_key(|(rank, _)| *rank);
         Self { disks }
     }
 
     /// Asks every disk; what those say that answer, or else why the first does not that has more to say than that
     /// there is nothing.
-    fn each<T>(&self, ask: impl Fn(&dyn Disk) -> Result<T, DiskError>) -> Result<Vec<T>, DiskError> {
+    fn each<T>(&self, ask: impl Fn(&dyn Disk) -> Result<T, DiskError>) -> Result<Vec<(u32, T)>, DiskError> {
         let (mut answers, mut failure) = (Vec::new(), None::<DiskError>);
-        for disk in &self.disks {
+        for (rank, disk) in &self.disks {
             match ask(&**disk) {
-                Ok(answer) => answers.push(answer),
+                Ok(answer) => answers.push((*rank, answer)),
                 Err(error) => {
                     let is_worse = |known: &DiskError| {
                         known.kind() == ErrorKind::Missing && error.kind() != ErrorKind::Missing
@@ -69,8 +77,8 @@ impl Disk for Union {
         if DiskPath::parse(path)?.parent().as_str().is_empty() {
             copies.truncate(1);
         }
-        copies.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
-        let files = copies.into_iter().map(|(_, file)| file).collect();
+        copies.sort_by_key(|(rank, (length, _))| (*rank, std::cmp::Reverse(*length)));
+        let files = copies.into_iter().map(|(_, (_, file))| file).collect();
         Ok(Arc::new(UnionFile { files, path: path.into() }))
     }
 
@@ -87,7 +95,8 @@ impl Disk for Union {
     }
 
     fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
-        let names: BTreeSet<String> = self.each(|disk| disk.list(directory))?.into_iter().flatten().collect();
+        let lists = self.each(|disk| disk.list(directory))?;
+        let names: BTreeSet<String> = lists.into_iter().flat_map(|(_, names)| names).collect();
         Ok(names.into_iter().collect())
     }
 
@@ -97,12 +106,13 @@ impl Disk for Union {
 
     /// The lock of every disk.
     fn lock(&self, path: &str) -> Result<Box<dyn Lock>, DiskError> {
-        let locks = self.disks.iter().map(|disk| disk.lock(path));
+        let locks = self.disks.iter().map(|(_, disk)| disk.lock(path));
         Ok(Box::new(UnionLock { _locks: locks.collect::<Result<_, _>>()? }))
     }
 
     fn space(&self) -> Result<Space, DiskError> {
-        let capacity = self.each(|disk| disk.space())?.iter().map(|space| space.capacity_bytes).sum();
+        let spaces = self.each(|disk| disk.space())?;
+        let capacity = spaces.iter().map(|(_, space)| space.capacity_bytes).sum();
         Ok(Space { capacity_bytes: capacity, available_bytes: 0 })
     }
 }
@@ -110,7 +120,7 @@ impl Disk for Union {
 /// All copies of a file.
 #[derive(Debug)]
 struct UnionFile {
-    /// The longest first; at least one.
+    /// Those first that are believed first; at least one.
     files: Vec<Arc<dyn File>>,
     path: Box<str>,
 }
@@ -218,6 +228,17 @@ mod tests {
             "the longer one does not answer"
         );
         assert_eq!(two.read_at(0, &mut copy).map(|()| copy).unwrap(), *b"tw");
+    }
+
+    #[test]
+    fn a_disk_that_was_away_is_believed_only_where_no_other_has_anything() {
+        let away = disk(1, &[("own", b"old"), ("segments/1", b"old and long"), ("segments/2", b"kept")]);
+        let current = disk(2, &[("own", b"new"), ("segments/1", b"new")]);
+        let union = Union::ranked(vec![(7, Arc::new(away)), (0, Arc::new(current))]);
+        for (path, bytes) in [("own", &b"new"[..]), ("segments/1", b"new"), ("segments/2", b"kept")] {
+            assert_eq!(read(&union, path).unwrap(), bytes, "{path}");
+        }
+        assert_eq!(union.open("segments/1", Access::Read).unwrap().copies(), 2);
     }
 
     #[test]
