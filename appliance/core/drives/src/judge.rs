@@ -1,0 +1,162 @@
+//! Which of the drives that are there make up the set, and what is wrong with the others.
+//!
+//! The newest superblock is the head. A drive whose own epoch is in the head's lineage was part of the set; whether it
+//! still is, the head says. A drive that is one epoch behind and in service was not reached by an interrupted change,
+//! unless some member has two copies of the head: second copies are written only when all have their first, so then it
+//! lost what it had confirmed, and is stale.
+
+use crate::superblock::{Loaded, MemberState, SetRecord};
+use crate::{DrivesError, PoolUuid};
+
+/// A drive that belongs to the set and may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usable {
+    /// Its place among the drives that were handed in.
+    pub(crate) disk: usize,
+    /// Its place in the list of members.
+    pub(crate) member: usize,
+}
+
+/// What the drives make up.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    pub(crate) pool: PoolUuid,
+    pub(crate) head: SetRecord,
+    /// By their place in the list of members.
+    pub(crate) usable: Vec<Usable>,
+    /// Whether all usable ones have the head in all copies.
+    pub(crate) complete: bool,
+    pub(crate) refused: Vec<(usize, DrivesError)>,
+}
+
+/// Judges what was read from the drives.
+pub(crate) fn judge(
+    found: Vec<Result<Loaded, DrivesError>>,
+    expected: Option<PoolUuid>,
+) -> Result<Judgement, DrivesError> {
+    let mut refused = Vec::new();
+    let mut loaded = Vec::new();
+    for (disk, result) in found.into_iter().enumerate() {
+        match result {
+            Ok(one) => loaded.push((disk, one)),
+            Err(error) => refused.push((disk, error)),
+        }
+    }
+    let pool = pool_of(&loaded, expected)?;
+    loaded.retain(|(disk, one)| {
+        let objection = objection(one, pool);
+        let keep = objection.is_none();
+        refused.extend(objection.map(|error| (*disk, error)));
+        keep
+    });
+    refuse_clones(&mut loaded, &mut refused);
+    let head = head_of(&loaded)?;
+    let confirmed = loaded.iter().any(|(_, one)| is_at(one, &head) && one.copies >= 2);
+    let mut usable = Vec::new();
+    let mut complete = true;
+    for (disk, one) in loaded {
+        match place_of(&one, &head, confirmed) {
+            Ok(member) => {
+                complete &= is_at(&one, &head) && one.copies == 3;
+                usable.push(Usable { disk, member });
+            }
+            Err(error) => refused.push((disk, error)),
+        }
+    }
+    if usable.is_empty() {
+        return Err(DrivesError::NoMember);
+    }
+    usable.sort_by_key(|one| one.member);
+    refused.sort_by_key(|(disk, _)| *disk);
+    Ok(Judgement { pool, head, usable, complete, refused })
+}
+
+fn pool_of(loaded: &[(usize, Loaded)], expected: Option<PoolUuid>) -> Result<PoolUuid, DrivesError> {
+    if let Some(pool) = expected {
+        return Ok(pool);
+    }
+    let first = loaded.first().ok_or(DrivesError::NoMember)?.1.superblock.pool;
+    match loaded.iter().find(|(_, one)| one.superblock.pool != first) {
+        Some((_, other)) => Err(DrivesError::Ambiguous { first, second: other.superblock.pool }),
+        None => Ok(first),
+    }
+}
+
+/// What speaks against a drive whatever the others say.
+fn objection(one: &Loaded, pool: PoolUuid) -> Option<DrivesError> {
+    let superblock = &one.superblock;
+    let drive = superblock.drive;
+    if superblock.pool != pool {
+        return Some(DrivesError::Foreign { drive, found: superblock.pool, expected: pool });
+    }
+    let retired = superblock.set.entry(drive).is_some_and(|entry| entry.state == MemberState::Retired);
+    retired.then_some(DrivesError::Retired { drive })
+}
+
+fn refuse_clones(loaded: &mut Vec<(usize, Loaded)>, refused: &mut Vec<(usize, DrivesError)>) {
+    let drives: Vec<_> = loaded.iter().map(|(_, one)| one.superblock.drive).collect();
+    loaded.retain(|(disk, one)| {
+        let drive = one.superblock.drive;
+        let alone = drives.iter().filter(|other| **other == drive).count() == 1;
+        if !alone {
+            refused.push((*disk, DrivesError::Cloned { drive }));
+        }
+        alone
+    });
+}
+
+/// The newest record; two that are equally new and not the same leave no choice.
+fn head_of(loaded: &[(usize, Loaded)]) -> Result<SetRecord, DrivesError> {
+    let newest = loaded.iter().max_by_key(|(_, one)| one.superblock.set.epoch().number);
+    let head = &newest.ok_or(DrivesError::NoMember)?.1.superblock;
+    let rival = loaded.iter().map(|(_, one)| &one.superblock).find(|other| {
+        other.set.epoch().number == head.set.epoch().number && other.set.epoch().id != head.set.epoch().id
+    });
+    match rival {
+        None => Ok(head.set.clone()),
+        Some(rival) => {
+            let shared = head.set.lineage.iter().rev().find(|epoch| rival.set.descends_from(**epoch));
+            let epoch = shared.map_or(0, |epoch| epoch.number);
+            Err(DrivesError::Split { first: head.drive, second: rival.drive, epoch })
+        }
+    }
+}
+
+fn is_at(one: &Loaded, head: &SetRecord) -> bool {
+    one.superblock.set.epoch() == head.epoch()
+}
+
+/// The place of a drive in the list of members, if it may be used.
+fn place_of(one: &Loaded, head: &SetRecord, confirmed: bool) -> Result<usize, DrivesError> {
+    let drive = one.superblock.drive;
+    let (own, current) = (one.superblock.set.epoch(), head.epoch().number);
+    let diverged = DrivesError::Diverged { drive, found: own.number };
+    let Some(member) = head.members.iter().position(|entry| entry.drive == drive) else {
+        return Err(diverged);
+    };
+    let entry = head.members[member];
+    if entry.state == MemberState::Retired {
+        return Err(DrivesError::Retired { drive });
+    }
+    if !head.descends_from(own) {
+        return Err(diverged);
+    }
+    let behind = current - own.number;
+    if entry.serves() && (behind == 0 || behind == 1 && !confirmed) {
+        return Ok(member);
+    }
+    Err(DrivesError::Stale { drive, found: own.number, current })
+}
+
+/// The place of a drive that comes back to an open set, if it may.
+pub(crate) fn judge_return(one: &Loaded, pool: PoolUuid, head: &SetRecord) -> Result<usize, DrivesError> {
+    if let Some(objection) = objection(one, pool) {
+        return Err(objection);
+    }
+    match place_of(one, head, true) {
+        Err(DrivesError::Stale { drive, .. }) => {
+            head.members.iter().position(|entry| entry.drive == drive).ok_or(DrivesError::Unknown { drive })
+        }
+        result => result,
+    }
+}
