@@ -3,6 +3,7 @@
 //! The pool answers it directly; a connection answers it by asking the appliance. Every byte that comes out was
 //! checked against its name, and what cannot be read is an error, never zeros.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -116,6 +117,12 @@ pub trait Archive: Send + Sync {
 
     /// The points of a source, oldest first; exceptions are left out.
     fn points(&self, source: SourceId) -> Result<Vec<Point>, ArchiveError>;
+
+    /// The points of a source of which something is known to be damaged, by number, and how much; none where nobody
+    /// checks.
+    fn damaged(&self, _: SourceId) -> Result<BTreeMap<u64, u64>, ArchiveError> {
+        Ok(BTreeMap::new())
+    }
 
     /// A point with its exceptions.
     fn point(&self, key: PointKey) -> Result<Point, ArchiveError>;

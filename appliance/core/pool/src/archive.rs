@@ -3,7 +3,7 @@
 //! Every chunk is named anew from its plaintext before it is handed out, and handed out only to those who may read a
 //! machine that owns it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use chunk::{FrameKind, NamingKey};
@@ -255,6 +255,16 @@ impl Archive for PoolArchive {
         }
         let state = self.shared.state();
         Ok(state.registry.points_of(source).map(|point| (**point).clone()).collect())
+    }
+
+    fn damaged(&self, source: SourceId) -> Result<BTreeMap<u64, u64>, ArchiveError> {
+        let machine = self.shared.machine_of(source)?;
+        if !self.sees(machine.id) {
+            return Err(ArchiveError::missing("the source"));
+        }
+        let damaged = self.shared.damaged_points().into_iter();
+        let of_source = damaged.filter(|(key, _)| key.source == source);
+        Ok(of_source.map(|(key, damage)| (key.number, damage.count.max(1))).collect())
     }
 
     fn point(&self, key: PointKey) -> Result<Point, ArchiveError> {

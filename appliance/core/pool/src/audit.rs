@@ -3,18 +3,18 @@
 //!
 //! Memory does not grow with the pool: names are counted range by range, and the trees are walked for each range.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use model::archive::PointKey;
 use model::item::{Extent, Item};
-use model::{Name, SegmentNumber};
+use model::{Name, SegmentNumber, SourceId};
 use tree::{Birth, ItemTree, Root};
 
 use crate::PoolError;
 use crate::archive::tree_error;
-use crate::catalog::{Entry, Use};
+use crate::catalog::{Entry, Holders, Use};
 use crate::counting::Counted;
 use crate::pool::Pool;
 use crate::state::Shared;
@@ -60,8 +60,15 @@ impl Audit {
     }
 }
 
-/// References by name, of chunks and of pages.
-type Counts = [HashMap<Name, u64>; 2];
+/// References by name and whose they are, of chunks and of pages.
+type Counts = [HashMap<Name, (u64, Holders)>; 2];
+
+/// Sums over what is live, as it was found.
+#[derive(Default)]
+struct Sums {
+    segments: BTreeMap<SegmentNumber, u64>,
+    sources: BTreeMap<SourceId, u64>,
+}
 
 impl Pool {
     /// Counts everything that is left to count, then all of it anew.
@@ -74,26 +81,34 @@ impl Pool {
         self.flush_catalog()?;
         let shared = Arc::clone(self.shared());
         let rows = rows(&shared)?;
-        let mut audit = Audit { points: rows.iter().map(|row| row.len() as u64).sum(), ..Audit::default() };
+        let mut audit = Audit { points: rows.values().map(|row| row.len() as u64).sum(), ..Audit::default() };
         let entries = {
             let state = shared.state();
             state.catalog()?.chunk_count()? + state.catalog()?.page_count()?
         };
         let passes = u16::try_from(entries.div_ceil(NAMES_MAX).max(1)).unwrap_or(u16::MAX);
-        let mut live = BTreeMap::new();
+        let mut sums = Sums::default();
         for pass in 0..passes {
             let range = Range::of(pass, passes);
             let counts = count_rows(&shared, &rows, range)?;
-            compare(&shared, range, counts, &mut live, &mut audit)?;
+            compare(&shared, range, counts, &mut sums, &mut audit)?;
         }
         let segments: Vec<(SegmentNumber, Use)> = shared.state().catalog()?.segments()?;
         for (segment, used) in segments {
             audit.segments += 1;
-            let found = live.remove(&segment).unwrap_or(0);
+            let found = sums.segments.remove(&segment).unwrap_or(0);
             audit.expect(|| format!("bytes that are in use of segment {segment}"), &used.live, &found);
         }
-        for (segment, found) in live {
+        for (segment, found) in sums.segments {
             audit.expect(|| format!("bytes that are in use of segment {segment}"), &0, &found);
+        }
+        let mut stated = shared.sources_in_use()?;
+        stated.retain(|_, used| used.own_bytes > 0);
+        let all: BTreeSet<SourceId> = stated.keys().chain(sums.sources.keys()).copied().collect();
+        for source in all {
+            let stated = stated.get(&source).map_or(0, |used| used.own_bytes);
+            let found = sums.sources.get(&source).copied().unwrap_or(0);
+            audit.expect(|| format!("bytes that only source {source} holds"), &stated, &found);
         }
         Ok(audit)
     }
@@ -126,18 +141,22 @@ impl Range {
 }
 
 /// The trees of the counted points of each source, oldest first.
-fn rows(shared: &Shared) -> Result<Vec<Vec<Root>>, PoolError> {
+fn rows(shared: &Shared) -> Result<BTreeMap<SourceId, Vec<Root>>, PoolError> {
     let state = shared.state();
-    let mut rows: BTreeMap<_, Vec<Root>> = BTreeMap::new();
+    let mut rows: BTreeMap<SourceId, Vec<Root>> = BTreeMap::new();
     for PointKey { source, number } in &state.counted {
         rows.entry(*source).or_default().push(state.root_in_row(*source, Some(*number))?);
     }
-    Ok(rows.into_values().collect())
+    Ok(rows)
 }
 
-fn count_rows(shared: &Arc<Shared>, rows: &[Vec<Root>], range: Range) -> Result<Counts, PoolError> {
+fn count_rows(
+    shared: &Arc<Shared>,
+    rows: &BTreeMap<SourceId, Vec<Root>>,
+    range: Range,
+) -> Result<Counts, PoolError> {
     let mut counts = Counts::default();
-    for row in rows {
+    for (source, row) in rows {
         let mut before = Root::EMPTY;
         for after in row {
             for birth in ItemTree::default().births(Arc::clone(shared), &before, after) {
@@ -147,7 +166,11 @@ fn count_rows(shared: &Arc<Shared>, rows: &[Vec<Root>], range: Range) -> Result<
                     Birth::Item(..) => continue,
                 };
                 if range.has(&name) {
-                    *counts[kind].entry(name).or_default() += 1;
+                    let (references, holders) = counts[kind].entry(name).or_default();
+                    *references += 1;
+                    if kind == 0 {
+                        holders.add(*source, 1);
+                    }
                 }
             }
             before = *after;
@@ -161,7 +184,7 @@ fn compare(
     shared: &Shared,
     range: Range,
     counts: Counts,
-    live: &mut BTreeMap<SegmentNumber, u64>,
+    sums: &mut Sums,
     audit: &mut Audit,
 ) -> Result<(), PoolError> {
     for (kind, mut counts) in counts.into_iter().enumerate() {
@@ -172,10 +195,14 @@ fn compare(
                 return ControlFlow::Break(());
             }
             compared += 1;
-            let found = counts.remove(&name).unwrap_or(0);
+            let (found, holders) = counts.remove(&name).unwrap_or_default();
             audit.expect(|| format!("references to {what} {name}"), &u64::from(entry.references), &found);
+            audit.expect(|| format!("who holds {what} {name}"), &entry.holders, &holders);
             if let Some((segment, length)) = entry.live() {
-                *live.entry(segment).or_default() += length;
+                *sums.segments.entry(segment).or_default() += length;
+            }
+            if let Some((source, length)) = entry.own() {
+                *sums.sources.entry(source).or_default() += length;
             }
             ControlFlow::Continue(())
         };
@@ -184,7 +211,7 @@ fn compare(
             0 => state.catalog()?.each_chunk(range.start(), look)?,
             _ => state.catalog()?.each_page(range.start(), look)?,
         }
-        for (name, found) in counts {
+        for (name, (found, _)) in counts {
             audit.expect(|| format!("references to {what} {name}"), &0, &found);
         }
         *(if kind == 0 { &mut audit.chunks } else { &mut audit.pages }) += compared;

@@ -9,6 +9,8 @@
 
 mod batch;
 mod checks;
+mod growth;
+mod holders;
 mod mark;
 mod place;
 mod segments;
@@ -27,6 +29,9 @@ use redb::{
 };
 
 pub use batch::{Batch, EntryChange};
+pub(crate) use growth::Step;
+pub use growth::{Growth, SourceUse};
+pub use holders::Holders;
 pub use mark::Mark;
 use place::ENTRY_LENGTH;
 pub use place::{Entry, Place};
@@ -53,7 +58,7 @@ const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 const MARK: &str = "mark";
 const VERSION: &str = "version";
 /// The version of what is in it. A catalog of another one is made anew.
-const VERSION_KNOWN: u16 = 3;
+const VERSION_KNOWN: u16 = 4;
 const COUNTING: &str = "counting";
 const UNSWEPT: &str = "unswept";
 const LEAVING: &str = "leaving";
@@ -457,6 +462,12 @@ impl Catalog {
                     .map(|(n, used)| (n, used.live))
                     .filter(|u| u.1 > 0)
                     .collect(),
+                own: self
+                    .sources()?
+                    .into_iter()
+                    .map(|(source, used)| (source, used.own_bytes))
+                    .filter(|own| own.1 > 0)
+                    .collect(),
                 counted: self.counted()?,
                 mark: self.mark()?,
             })
@@ -491,6 +502,8 @@ pub struct Dump {
     pub records: Vec<Stored>,
     /// Bytes that are live in segments, where there are any.
     pub live: Vec<(SegmentNumber, u64)>,
+    /// Bytes that sources hold alone, where there are any.
+    pub own: Vec<(SourceId, u64)>,
     /// Points that are counted.
     pub counted: BTreeSet<PointKey>,
     /// The mark.

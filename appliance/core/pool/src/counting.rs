@@ -20,6 +20,7 @@ use tree::{Birth, Births, ItemTree, Items, Root};
 
 use crate::PoolError;
 use crate::archive::{tree_error, tree_root};
+use crate::catalog::Step;
 use crate::planted::{Bug, Planted};
 use crate::pool::Pool;
 use crate::registry::point_key;
@@ -49,6 +50,12 @@ pub struct Progress {
     /// Births of the next walk that are counted.
     #[n(6)]
     births: u64,
+    /// Bytes of files that the point has and the point before it has not.
+    #[n(7)]
+    written_bytes: u64,
+    /// Bytes of files that the point before it has and the point has not.
+    #[n(8)]
+    removed_bytes: u64,
 }
 
 /// How far a count has come.
@@ -60,7 +67,7 @@ pub enum Counted {
     All,
 }
 
-/// Births of the second point over the first, each of which adds so many references.
+/// Births of the second point over the first, each of which adds so many references; none if they are only measured.
 type Walk = (Option<u64>, Option<u64>, i64);
 
 /// A walk under way.
@@ -85,7 +92,9 @@ impl Progress {
     fn walks(&self, planted: Planted) -> Vec<Walk> {
         let point = Some(self.point);
         match (self.is_leaving, self.before, self.after) {
-            (false, before, _) => vec![(before, point, 1)],
+            (false, None, _) => vec![(None, point, 1)],
+            // What the point before had besides is what was removed.
+            (false, before, _) => vec![(before, point, 1), (point, before, 0)],
             // What only the first point of a row has are the births over the second.
             (true, None, Some(after)) => vec![(Some(after), point, -1)],
             (true, before, None) => vec![(before, point, -1)],
@@ -106,7 +115,17 @@ impl State {
                 self.counted.range(at(numbers.start)..at(numbers.end)).map(|point| point.number)
             };
             let (before, after) = (row(0..key.number).next_back(), row(key.number + 1..u64::MAX).next());
-            Progress { source: key.source, point: key.number, is_leaving, before, after, walks: 0, births: 0 }
+            Progress {
+                source: key.source,
+                point: key.number,
+                is_leaving,
+                before,
+                after,
+                walks: 0,
+                births: 0,
+                written_bytes: 0,
+                removed_bytes: 0,
+            }
         };
         let mut held = Vec::new();
         for point in self.registry.dropped.values() {
@@ -135,6 +154,15 @@ impl State {
             self.registry.dropped.remove(&(key.source, key.number));
             self.recent.records.push((point_key(key.source, key.number), None));
             self.forget_dropped(key);
+        }
+        if !progress.is_leaving {
+            let point = self.registry.readable(key.source, key.number);
+            self.recent.steps.push(Step {
+                source: key.source,
+                witnessed: point.and_then(|point| point.witnessed).unwrap_or(0),
+                written_bytes: progress.written_bytes,
+                removed_bytes: progress.removed_bytes,
+            });
         }
         let was_counted =
             if progress.is_leaving { self.counted.remove(&key) } else { self.counted.insert(key) };
@@ -212,21 +240,30 @@ impl Pool {
 fn count_births(shared: &Shared, counting: &mut Counting, left: &mut usize) -> Result<bool, PoolError> {
     let Counting { progress, births } = counting;
     let walks = progress.walks(shared.planted);
-    let (_, _, sign) = *walks.get(progress.walks as usize).ok_or(PoolError::CatalogValue("its count"))?;
+    let (_, after, sign) = *walks.get(progress.walks as usize).ok_or(PoolError::CatalogValue("its count"))?;
     let found: Vec<_> = births.take(*left).collect::<Result<_, _>>().map_err(tree_error)?;
     let is_done = found.len() < *left;
     *left -= found.len();
     let mut state = shared.state_mut();
     progress.births += found.len() as u64;
     for birth in found {
-        let change = match birth {
-            Birth::Page(name) => state.recent.pages.entry(name).or_default(),
+        if !progress.is_leaving
+            && let Birth::Item(_, Item::Extent(Extent::Chunk { length, .. })) = &birth
+        {
+            let is_written = after == Some(progress.point);
+            let sum = if is_written { &mut progress.written_bytes } else { &mut progress.removed_bytes };
+            *sum = sum.saturating_add(u64::from(*length));
+        }
+        match birth {
+            _ if sign == 0 => {}
+            Birth::Page(name) => state.recent.pages.entry(name).or_default().references += sign,
             Birth::Item(_, Item::Extent(Extent::Chunk { name, .. })) => {
-                state.recent.chunks.entry(name).or_default()
+                let change = state.recent.chunks.entry(name).or_default();
+                change.references += sign;
+                change.holders.add(progress.source, sign);
             }
-            Birth::Item(..) => continue,
-        };
-        change.references += sign;
+            Birth::Item(..) => {}
+        }
     }
     state.progress = Some(*progress);
     if is_done {

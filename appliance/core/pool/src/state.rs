@@ -6,11 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use medium::{Clock, Disk, Entropy};
 use model::archive::PointKey;
-use model::{MachineId, Name, SegmentNumber};
+use model::{MachineId, Name, SegmentNumber, SourceId};
 
 use crate::PoolError;
 use crate::bad::BadPlaces;
-use crate::catalog::{Batch, Catalog, Entry, EntryChange, Kind, Mark, Place, names_in};
+use crate::catalog::{Batch, Catalog, Entry, EntryChange, Kind, Mark, Place, SourceUse, Step, names_in};
 use crate::counting::Progress;
 use crate::header::PoolHeader;
 use crate::keys::{PoolKeys, Secret};
@@ -101,6 +101,7 @@ pub(crate) struct Recent {
     pub(crate) stored: BTreeMap<SegmentNumber, (Kind, u64)>,
     pub(crate) removed: BTreeSet<SegmentNumber>,
     pub(crate) counted: BTreeMap<PointKey, bool>,
+    pub(crate) steps: Vec<Step>,
 }
 
 impl Recent {
@@ -229,6 +230,18 @@ impl Shared {
     /// Everything that the catalog holds, to compare two of them.
     pub fn dump(&self) -> Result<crate::catalog::Dump, PoolError> {
         self.state().catalog()?.dump()
+    }
+
+    /// Whether every point is counted, and every one that was dropped is counted out.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        let state = self.state();
+        state.uncounted.is_empty() && state.progress.is_none() && state.registry.dropped.is_empty()
+    }
+
+    /// What every source holds alone and how it grew, as far as it is in the catalog and counted.
+    pub fn sources_in_use(&self) -> Result<BTreeMap<SourceId, SourceUse>, PoolError> {
+        self.state().catalog()?.sources()
     }
 
     /// Damage that was found when the pool was opened, in words.
@@ -509,6 +522,7 @@ impl State {
             unswept: self.unswept.clone(),
             leaving: self.leaving.clone(),
             rounds: self.rounds.changes(),
+            steps: self.recent.steps.clone(),
         };
         batch.chunks.sort_unstable_by_key(|(name, _)| *name);
         batch.pages.sort_unstable_by_key(|(name, _)| *name);

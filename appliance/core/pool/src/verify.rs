@@ -95,6 +95,10 @@ pub struct Usage {
     pub reclaimable_bytes: u64,
     /// Bytes that are free on the drive.
     pub available_bytes: u64,
+    /// Bytes of the segments that hold chunks.
+    pub data_bytes: u64,
+    /// Bytes of the chunks in them, before compression.
+    pub stored_bytes: u64,
 }
 
 impl Shared {
@@ -108,6 +112,8 @@ impl Shared {
             state.catalog()?.segments()?.into_iter().filter(|(_, u)| u.kind == Kind::Chunks)
         {
             let length = u128::from(state.mark.length_of(segment).unwrap_or(0));
+            usage.data_bytes += state.mark.length_of(segment).unwrap_or(0);
+            usage.stored_bytes += used.stored;
             let dead = u128::from(used.stored.saturating_sub(used.live));
             let share = (length * dead).checked_div(u128::from(used.stored)).unwrap_or(0);
             usage.reclaimable_bytes += u64::try_from(share).unwrap_or(u64::MAX);

@@ -373,5 +373,6 @@ fn differences(before: &Dump, after: &Dump) -> Result<(), String> {
     table("further owners", &before.adopted, &after.adopted)?;
     table("records", &before.records, &after.records)?;
     table("live bytes", &before.live, &after.live)?;
+    table("bytes of sources", &before.own, &after.own)?;
     table("marks", std::slice::from_ref(&before.mark), std::slice::from_ref(&after.mark))
 }

@@ -5,9 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::archive::PointKey;
-use model::{MachineId, Name, SegmentNumber};
+use model::{MachineId, Name, SegmentNumber, SourceId};
 use redb::{ReadableTable, Table, WriteTransaction};
 
+use super::growth::{self, Step};
+use super::holders::Holders;
 use super::place::{ENTRY_LENGTH, Entry, Place};
 use super::{
     ADOPTED, ADOPTED_LENGTH, CHUNKS, COUNTED, COUNTING, Change, Kind, LEAVING, MARK, Mark, PAGES, RECORDS,
@@ -24,6 +26,8 @@ pub struct EntryChange {
     pub place: Option<Place>,
     /// References that it gets, or loses.
     pub references: i64,
+    /// Whose these are.
+    pub holders: Holders,
     /// Its only copy is gone.
     pub is_gone: bool,
     /// Who owned it besides is forgotten.
@@ -55,24 +59,50 @@ pub struct Batch {
     pub leaving: BTreeSet<SegmentNumber>,
     /// When segments were checked.
     pub(crate) rounds: Rounds,
+    /// Points that were counted, in order, with what they brought.
+    pub(crate) steps: Vec<Step>,
 }
 
 type EntryTable<'a> = Table<'a, &'static [u8; 32], &'static [u8; ENTRY_LENGTH]>;
-/// Bytes that become live in segments; negative if they cease to be.
-type Live = BTreeMap<SegmentNumber, i64>;
+/// What changes of segments and of sources with their chunks and pages.
+#[derive(Default)]
+struct Sums {
+    /// Bytes that become live in segments; negative if they cease to be.
+    live: BTreeMap<SegmentNumber, i64>,
+    sources: BTreeMap<SourceId, growth::Change>,
+}
+
+impl Sums {
+    fn add(&mut self, before: &Entry, after: &Entry) {
+        for (entry, sign) in [(before, -1), (after, 1)] {
+            if let Some((segment, length)) = entry.live() {
+                *self.live.entry(segment).or_default() += sign * length.cast_signed();
+            }
+            if let Some((source, length)) = entry.own() {
+                self.sources.entry(source).or_default().own_bytes += sign * length.cast_signed();
+            }
+        }
+        if before.references == 0
+            && let Some((source, length)) = after.own()
+        {
+            self.sources.entry(source).or_default().born_bytes += length;
+        }
+    }
+}
 
 impl Batch {
     /// Puts everything in and moves the mark.
     pub(super) fn write(&self, write: &WriteTransaction, mark: &Mark) -> Result<(), PoolError> {
-        let mut live = Live::new();
+        let mut sums = Sums::default();
         let mut chunks = write.open_table(CHUNKS).map_err(failed("open chunks"))?;
         self.chunks
             .iter()
-            .try_for_each(|(name, change)| change_entry(&mut chunks, name, change, &mut live))?;
+            .try_for_each(|(name, change)| change_entry(&mut chunks, name, change, &mut sums))?;
         let mut pages = write.open_table(PAGES).map_err(failed("open pages"))?;
-        self.pages.iter().try_for_each(|(name, change)| change_entry(&mut pages, name, change, &mut live))?;
+        self.pages.iter().try_for_each(|(name, change)| change_entry(&mut pages, name, change, &mut sums))?;
         self.write_owners(write)?;
-        self.write_segments(write, &live)?;
+        self.write_segments(write, &sums.live)?;
+        growth::write(write, &sums.sources, &self.steps)?;
         self.write_records(write)?;
         checks::write(write, &self.rounds, self.removed.iter())?;
         self.write_state(write, mark)
@@ -91,7 +121,11 @@ impl Batch {
         Ok(())
     }
 
-    fn write_segments(&self, write: &WriteTransaction, live: &Live) -> Result<(), PoolError> {
+    fn write_segments(
+        &self,
+        write: &WriteTransaction,
+        live: &BTreeMap<SegmentNumber, i64>,
+    ) -> Result<(), PoolError> {
         let mut segments = write.open_table(SEGMENTS).map_err(failed("open segments"))?;
         let touched: BTreeSet<&SegmentNumber> = self.stored.keys().chain(live.keys()).collect();
         for segment in touched {
@@ -161,14 +195,18 @@ fn change_entry(
     table: &mut EntryTable<'_>,
     name: &Name,
     change: &EntryChange,
-    live: &mut Live,
+    sums: &mut Sums,
 ) -> Result<(), PoolError> {
     let wrong = || PoolError::CatalogValue("its references");
     let changed = |before: Entry| -> Result<Entry, PoolError> {
         let references = i64::from(before.references) + change.references;
         let references = u32::try_from(references).map_err(|_| wrong())?;
         let place = if change.is_gone { None } else { change.place.or(before.place) };
-        Ok(Entry { place, references })
+        let holders = before.holders.plus(change.holders);
+        if references == 0 && holders != Holders::default() {
+            return Err(wrong());
+        }
+        Ok(Entry { place, references, holders })
     };
     let mut put = |entry: &Entry| -> Result<Option<Entry>, PoolError> {
         let before = if *entry == Entry::default() {
@@ -184,10 +222,6 @@ fn change_entry(
     if after != as_new {
         put(&after)?;
     }
-    for (entry, sign) in [(before, -1), (after, 1)] {
-        if let Some((segment, length)) = entry.live() {
-            *live.entry(segment).or_default() += sign * length.cast_signed();
-        }
-    }
+    sums.add(&before, &after);
     Ok(())
 }

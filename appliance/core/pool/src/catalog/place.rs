@@ -1,11 +1,14 @@
 //! Where chunks and pages are, and what is kept of them: the values of the tables `chunks` and `pages`.
 
-use model::{MachineId, SegmentNumber};
+use model::{MachineId, SegmentNumber, SourceId};
 
+use super::holders::{HOLDERS_LENGTH, Holders};
 use crate::segment::FramePlace;
 
+/// Bytes of a place.
+const PLACE_LENGTH: usize = 8 + 8 + 4 + 4 + 4 + 4;
 /// Bytes of an entry.
-pub(super) const ENTRY_LENGTH: usize = 8 + 8 + 4 + 4 + 4 + 4 + 4;
+pub(super) const ENTRY_LENGTH: usize = PLACE_LENGTH + 4 + HOLDERS_LENGTH;
 
 /// Where a chunk or page is, and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub struct Entry {
     pub place: Option<Place>,
     /// How many runs of points hold it; see [`crate::Counted`].
     pub references: u32,
+    /// Whose they are, of a chunk.
+    pub holders: Holders,
 }
 
 impl Entry {
@@ -55,18 +60,26 @@ impl Entry {
         // No segment has the number 0.
         let mut out = self.place.map_or([0; ENTRY_LENGTH], |place| place.encode());
         out[32..36].copy_from_slice(&self.references.to_le_bytes());
+        out[36..].copy_from_slice(&self.holders.encode());
         out
     }
 
     pub(super) fn decode(bytes: &[u8; ENTRY_LENGTH]) -> Self {
         let place = Place::decode(bytes);
         let place = (place.frame.segment != SegmentNumber(0)).then_some(place);
-        Self { place, references: u32::from_le_bytes(std::array::from_fn(|at| bytes[32 + at])) }
+        let references = u32::from_le_bytes(std::array::from_fn(|at| bytes[32 + at]));
+        Self { place, references, holders: Holders::decode(&std::array::from_fn(|at| bytes[36 + at])) }
     }
 
     /// The segment that it keeps bytes alive in, and how many.
     pub(crate) fn live(&self) -> Option<(SegmentNumber, u64)> {
         let place = self.place.filter(|_| self.references > 0)?;
         Some((place.frame.segment, u64::from(place.length)))
+    }
+
+    /// The only source that it is held by, and how many bytes that source holds alone with it.
+    pub(crate) fn own(&self) -> Option<(SourceId, u64)> {
+        let (_, length) = self.live()?;
+        Some((self.holders.only(self.references)?, length))
     }
 }

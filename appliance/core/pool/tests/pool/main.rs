@@ -18,3 +18,4 @@ mod reading;
 mod reclaim;
 mod reserve;
 mod scrub;
+mod sources;
