@@ -25,7 +25,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("drives", &["model", "medium"], &[]),
     ("pool", &["model", "medium", "chunk", "tree"], &["drives"]),
     ("journal", &["model", "chunk", "tree", "pool"], &[]),
-    ("simulator", &["model", "medium", "chunk", "tree", "drives", "pool", "journal"], &[]),
+    ("simulator", &["model", "medium", "chunk", "tree", "drives", "pool", "journal"], &["retention"]),
     ("host", &["model", "medium"], &[]),
     ("hardware", &[], &[]),
     ("restore", &["model"], &[]),

@@ -43,6 +43,30 @@ pub struct Admission {
     pub with: Forecast,
 }
 
+impl Newcomer {
+    /// A source of which nothing but its size is known, and perhaps how much it brings each day: if not, as much for
+    /// its size as the others, or a hundredth where nothing is measured. It replaces as much as it brings.
+    #[must_use]
+    pub fn expected(
+        outlook: &Outlook<'_>,
+        source: SourceId,
+        size_bytes: u64,
+        new_bytes: Option<u64>,
+        policy: Policy,
+    ) -> Self {
+        let measured = outlook.rates.iter().filter_map(|(source, rates)| {
+            let used = outlook.state.sources.get(source)?.used_bytes;
+            Some((u128::from(used), u128::from(rates.new_bytes_per_day)))
+        });
+        let (used, new) = measured.fold((0, 0), |(used, new), one| (used + one.0, new + one.1));
+        let alike = u128::from(size_bytes).saturating_mul(new).checked_div(used);
+        let alike = alike.map_or(size_bytes / 100, |bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
+        let per_day = new_bytes.unwrap_or(alike);
+        let rates = Rates { new_bytes_per_day: per_day, dying_bytes_per_day: per_day, points_per_week: 7 };
+        Self { source, size_bytes, rates, policy }
+    }
+}
+
 impl Admission {
     /// How much is lacking for its floor; it is to be refused if this is not zero.
     #[must_use]

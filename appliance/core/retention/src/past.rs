@@ -68,7 +68,7 @@ impl Past<'_> {
     fn dead(&self, living_bytes: u64) -> Ledger {
         let mut ledger = Ledger::default();
         for point in self.points {
-            ledger.take_over(point.number, point.own_bytes.unwrap_or(0));
+            ledger.take_over(point.number, point.own_bytes.unwrap_or_else(|| self.own_bytes_of(point)));
         }
         let old_per_day = self.share(self.rates.dying_bytes_per_day, 1000 - self.young_share);
         let life = time_for(living_bytes, old_per_day);
@@ -83,6 +83,15 @@ impl Past<'_> {
             ledger.bury(first.number, point.number, bytes.min(left));
         }
         ledger
+    }
+
+    /// What a point holds alone that was not measured: what dies young between two points. The newest holds nothing yet.
+    fn own_bytes_of(&self, point: &PointState) -> u64 {
+        if self.points.last().is_some_and(|newest| newest.number == point.number) {
+            return 0;
+        }
+        let between = (DAY * 7).checked_div(self.rates.points_per_week).unwrap_or(Duration::ZERO);
+        amount(self.share(self.rates.dying_bytes_per_day, self.young_share), between)
     }
 
     /// What is left lives; it was born at the rate at which bytes come that do not die young.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use model::{SourceId, Time};
 use retention::{
-    Admission, Forecast, Newcomer, Outlook, Policy, PoolBounds, Rates, SIMULATED, Simulation, Timeline,
-    Workload, admission, forecast, simulate,
+    Admission, Certainty, Forecast, Measure, Newcomer, Outlook, Policy, PoolBounds, Rates, SIMULATED,
+    Simulation, Timeline, Witnessed, Workload, admission, forecast, prospect, simulate,
 };
 
 const GIB: u64 = 1 << 30;
@@ -123,16 +123,67 @@ fn a_forecast_says_when_the_pool_is_full_and_how_far_points_reach() {
     let reach = sources[&SourceId(1)];
     assert!((155..=171).contains(&reach.points), "{reach:?}");
     assert!((400..=425).contains(&(reach.oldest.as_secs() / 86_400)), "{reach:?}");
-    let words = with_outlook(365, forecast).in_words(&names);
+}
+
+/// The first of 2026, and 60 days after it.
+fn today() -> Time {
+    Time::parse("2026-03-02T12:00:00Z").expect("a moment")
+}
+
+/// What is told of the pool in so many days, if so many of its points were measured.
+fn told(days: u32, points: usize, noise: u64) -> Vec<String> {
+    let measures: Vec<Measure> = (0..points as u64)
+        .map(|day| Measure {
+            witnessed: Witnessed(std::time::Duration::from_secs((60 - points as u64 + day) * 86_400)),
+            points: day + 1,
+            born_bytes: day * GIB + day % 2 * noise,
+            written_bytes: day * GIB,
+            removed_bytes: day * GIB,
+        })
+        .collect();
+    with_outlook(days, |outlook| {
+        let certainty = BTreeMap::from([(SourceId(1), Certainty::of(&measures, outlook.now.witnessed))]);
+        let rates = retention::rates(&certainty);
+        prospect(&Outlook { rates: &rates, ..*outlook }, certainty).in_words(&names, today())
+    })
+}
+
+#[test]
+fn a_forecast_says_how_sure_it_is_and_what_it_cannot_tell() {
     assert_eq!(
-        words,
+        told(365, 29, 0),
         [
-            "web1/home reaches back 411 days, with points for every day of the last 77 days: 163 points in 262 GiB.",
-            "The pool is full in 111 days; from then on points go for room."
+            "web1/home: 77 days of daily points, the oldest 411 days back; 163 points in 262 GiB. It brings 1 GiB a day, as measured over 28 d and 28 points.",
+            "The pool is full on 21 June 2026, in 111 days; from then on points go for room."
         ]
     );
-    let words = with_outlook(30, forecast).in_words(&names);
-    assert_eq!(words[1], "The pool does not fill up in 30 days; it then holds 189 GiB.");
+    let uneven = told(365, 29, GIB / 2);
+    assert!(uneven[0].ends_with("and 28 points, give or take 20%."), "{uneven:?}");
+    assert!(uneven[1].contains("in 111 days (between 3 June 2026 and 17 July 2026); from"), "{uneven:?}");
+    assert_eq!(told(30, 29, 0)[1], "The pool does not fill up in 30 days; it then holds 189 GiB.");
+    assert_eq!(
+        told(30, 1, 0),
+        [
+            "web1/home: nothing can be told yet of its 1 point, because two that are a day apart are needed; it can be with its next point. Until then it is taken to stay as it is.",
+            "When the pool is full cannot be told yet."
+        ]
+    );
+}
+
+#[test]
+fn what_is_expected_of_a_newcomer_is_what_others_do() {
+    with_outlook(10, |outlook| {
+        let expected = |new_bytes| {
+            let policy = Policy::default();
+            Newcomer::expected(outlook, SourceId(2), 318 * GIB, new_bytes, policy).rates.new_bytes_per_day
+        };
+        // The other one has 159 and brings one a day.
+        assert_eq!((expected(None), expected(Some(5))), (2 * GIB, 5));
+        let none = BTreeMap::new();
+        let unmeasured = Outlook { rates: &none, ..*outlook };
+        let blind = Newcomer::expected(&unmeasured, SourceId(2), 300, None, Policy::default());
+        assert_eq!(blind.rates.new_bytes_per_day, 3);
+    });
 }
 
 fn newcomer(size_bytes: u64, text: &str) -> Newcomer {
@@ -150,7 +201,7 @@ fn a_source_whose_floor_does_not_fit_is_refused_with_the_figures() {
     assert_eq!(admission.others_bytes / GIB, 105);
     assert!(!admission.fits());
     assert_eq!(
-        admission.in_words(&names),
+        admission.in_words(&names, today()),
         [
             "new/data is refused: its floor takes 178 GiB, all others take at least 105 GiB, and the pool may hold 270 GiB, so 13 GiB are lacking. Add a drive, or lower its floor or that of others."
         ]
@@ -166,13 +217,13 @@ fn a_source_that_fits_shortens_how_far_others_reach() {
     assert!(with.points < without.points && with.daily < without.daily, "{with:?} {without:?}");
     assert!(admission.with.full_in_days < admission.without.full_in_days);
     assert_eq!(admission.with.refused_in_days, None);
-    let words = admission.in_words(&names);
+    let words = admission.in_words(&names, today());
     assert_eq!(
         words[0],
         "new/data fits: its floor takes 114 GiB, all others take at least 105 GiB, and the pool may hold 270 GiB."
     );
     assert!(words[1].starts_with("web1/home then reaches back "), "{words:?}");
-    assert!(words[2].ends_with("without new/data it is full in 111 days."), "{words:?}");
+    assert!(words[2].ends_with("without new/data it is full on 21 June 2026."), "{words:?}");
 }
 
 #[test]

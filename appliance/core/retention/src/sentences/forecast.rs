@@ -2,50 +2,109 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use model::{SourceId, Time};
+
 use super::{Names, points};
 use crate::admission::Admission;
 use crate::forecast::Forecast;
+use crate::measured::Certainty;
+use crate::prospect::Prospect;
 use crate::quantity::{Size, Span};
 use crate::reach::Reach;
 use crate::simulation::DAY;
 
-impl Forecast {
-    /// The forecast in sentences.
+impl Prospect {
+    /// The forecast in sentences, made on a day.
     #[must_use]
-    pub fn in_words(&self, names: Names<'_>) -> Vec<String> {
-        let mut words: Vec<String> = self
-            .sources
-            .iter()
-            .map(|(source, reach)| {
+    pub fn in_words(&self, names: Names<'_>, today: Time) -> Vec<String> {
+        let of = |(source, known): (&SourceId, &Certainty)| {
+            let reach = self.forecast.sources.get(source).copied().unwrap_or_default();
+            known.in_words(&names(*source), &reach)
+        };
+        let mut words: Vec<String> = self.certainty.iter().map(of).collect();
+        let known = self.certainty.values().any(|known| known.rates().is_some());
+        let (early, late) = self.full_between;
+        words.push(match self.forecast.full_in_days {
+            Some(day) => {
+                let between = match (early, late) {
+                    (Some(early), Some(late)) if early < day || late > day => {
+                        format!(" (between {} and {})", date(today, early), date(today, late))
+                    }
+                    (Some(early), None) => format!(" ({} at the earliest)", date(today, early)),
+                    _ => String::new(),
+                };
                 format!(
-                    "{} reaches back {}, with points for every day of the last {}: {} in {}.",
-                    names(*source),
-                    days(reach.oldest),
-                    days(reach.daily),
-                    points(reach.points),
-                    Size(reach.used_bytes)
+                    "The pool is full on {}, in {}{between}; from then on points go for room.",
+                    date(today, day),
+                    day_count(day)
                 )
-            })
-            .collect();
-        words.push(match self.full_in_days {
-            Some(day) => format!("The pool is full in {day} days; from then on points go for room."),
+            }
+            None if !known && !self.certainty.is_empty() => {
+                "When the pool is full cannot be told yet.".to_owned()
+            }
             None => format!(
-                "The pool does not fill up in {} days; it then holds {}.",
-                self.days,
-                Size(self.used_bytes)
+                "The pool does not fill up in {}; it then holds {}{}.",
+                day_count(self.forecast.days),
+                Size(self.forecast.used_bytes),
+                early.map_or_else(String::new, |early| format!(
+                    "; if everything changes as much as it may, it is full on {}",
+                    date(today, early)
+                ))
             ),
         });
-        words.extend(self.refused_in_days.map(|(day, source)| {
-            format!("In {day} days new data of {} is refused, because floors leave no room.", names(source))
-        }));
+        words.extend(self.forecast.refusal_in_words(names, today));
         words
+    }
+}
+
+impl Certainty {
+    fn in_words(&self, name: &str, reach: &Reach) -> String {
+        match self {
+            Self::Measured { rates, span, points: count, margin } => {
+                let sure = match margin.div_ceil(10) {
+                    0 => String::new(),
+                    percent => format!(", give or take {percent}%"),
+                };
+                format!(
+                    "{name}: {} of daily points, the oldest {} back; {} in {}. It brings {} a day, as measured over {} and {}{sure}.",
+                    days(reach.daily),
+                    days(reach.oldest),
+                    points(reach.points),
+                    Size(reach.used_bytes),
+                    Size(rates.new_bytes_per_day),
+                    Span(*span),
+                    points(*count)
+                )
+            }
+            Self::Unknown { points: count, wait } => {
+                let soon = if wait.is_zero() {
+                    "with its next point".to_owned()
+                } else {
+                    format!("with the first point after {} more", Span(*wait))
+                };
+                format!(
+                    "{name}: nothing can be told yet of its {}, because two that are a day apart are needed; it can be {soon}. Until then it is taken to stay as it is.",
+                    points(*count)
+                )
+            }
+        }
+    }
+}
+
+impl Forecast {
+    fn refusal_in_words(&self, names: Names<'_>, today: Time) -> Option<String> {
+        let (day, source) = self.refused_in_days?;
+        let (when, name) = (date(today, day), names(source));
+        Some(format!("On {when} new data of {name} is refused, because floors leave no room."))
     }
 }
 
 impl Admission {
     /// What admitting the newcomer would mean, in sentences.
     #[must_use]
-    pub fn in_words(&self, names: Names<'_>) -> Vec<String> {
+    pub fn in_words(&self, names: Names<'_>, today: Time) -> Vec<String> {
         let newcomer = names(self.newcomer.source);
         let figures = format!(
             "its floor takes {}, all others take at least {}, and the pool may hold {}",
@@ -73,13 +132,11 @@ impl Admission {
             }
         }
         let full = |forecast: &Forecast| match forecast.full_in_days {
-            Some(day) => format!("is full in {day} days"),
-            None => format!("does not fill up in {} days", forecast.days),
+            Some(day) => format!("is full on {}", date(today, day)),
+            None => format!("does not fill up in {}", day_count(forecast.days)),
         };
         words.push(format!("The pool {}; without {newcomer} it {}.", full(&self.with), full(&self.without)));
-        words.extend(self.with.refused_in_days.map(|(day, source)| {
-            format!("In {day} days new data of {} is refused, because floors leave no room.", names(source))
-        }));
+        words.extend(self.with.refusal_in_words(names, today));
         words
     }
 }
@@ -92,9 +149,16 @@ fn differs(one: &Reach, other: &Reach) -> bool {
 /// Whole days: a mean to the hour would promise too much.
 fn days(span: Duration) -> String {
     let days = span.saturating_add(DAY / 2).as_secs() / DAY.as_secs();
-    match days {
-        0 => Span(span).to_string(),
-        1 => "1 day".to_owned(),
-        _ => format!("{days} days"),
-    }
+    if days == 0 { Span(span).to_string() } else { day_count(u32::try_from(days).unwrap_or(u32::MAX)) }
+}
+
+fn day_count(days: u32) -> String {
+    if days == 1 { "1 day".to_owned() } else { format!("{days} days") }
+}
+
+/// A day after another one: `14 March 2027`.
+fn date(today: Time, days: u32) -> String {
+    let day = today.after(DAY.saturating_mul(days));
+    let stamp = Timestamp::from_nanosecond(i128::from(day.0)).unwrap_or(Timestamp::UNIX_EPOCH);
+    stamp.to_zoned(TimeZone::UTC).strftime("%-d %B %Y").to_string()
 }
