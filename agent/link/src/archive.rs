@@ -25,6 +25,9 @@ pub struct RemoteArchive {
     own_key: Mutex<BTreeMap<SourceId, bool>>,
 }
 
+/// The points of a source, and how much is damaged of which.
+type PointsMarked = (Vec<Point>, BTreeMap<u64, u64>);
+
 type ChunkResults = Vec<Result<SharedBytes, ArchiveError>>;
 
 fn corrupt(message: impl Into<String>) -> ArchiveError {
@@ -88,6 +91,31 @@ impl RemoteArchive {
             own_key.insert(source.id, domain.is_some() && domain == own_domain.as_ref());
         }
         Ok(own_key.get(&source).copied().unwrap_or(false))
+    }
+
+    /// The points of a source, with how much is damaged of which.
+    fn points_marked(&self, source: SourceId) -> Result<PointsMarked, ArchiveError> {
+        let mut all: Vec<Point> = Vec::new();
+        let mut marked = BTreeMap::new();
+        loop {
+            let from = all.last().map_or(0, |point| point.number.saturating_add(1));
+            let Reply::Points { points, more, damaged } = self.ask(Request::Points { source, from })?.0
+            else {
+                return Err(mixed_up("points"));
+            };
+            let in_order = points.is_sorted_by(|a, b| a.number < b.number);
+            if !in_order || points.first().is_some_and(|point| point.number < from) {
+                return Err(corrupt("appliance sent points out of order"));
+            }
+            if more && points.is_empty() {
+                return Err(mixed_up("points"));
+            }
+            all.extend(points);
+            marked.extend(damaged.into_iter().flatten().map(|point| (point.number, point.count)));
+            if !more {
+                return Ok((all, marked));
+            }
+        }
     }
 
     /// The plaintext of some chunks from the front of `names`, at least one.
@@ -200,24 +228,11 @@ impl Archive for RemoteArchive {
     }
 
     fn points(&self, source: SourceId) -> Result<Vec<Point>, ArchiveError> {
-        let mut all: Vec<Point> = Vec::new();
-        loop {
-            let from = all.last().map_or(0, |point| point.number.saturating_add(1));
-            let Reply::Points { points, more } = self.ask(Request::Points { source, from })?.0 else {
-                return Err(mixed_up("points"));
-            };
-            let in_order = points.is_sorted_by(|a, b| a.number < b.number);
-            if !in_order || points.first().is_some_and(|point| point.number < from) {
-                return Err(corrupt("appliance sent points out of order"));
-            }
-            if more && points.is_empty() {
-                return Err(mixed_up("points"));
-            }
-            all.extend(points);
-            if !more {
-                return Ok(all);
-            }
-        }
+        Ok(self.points_marked(source)?.0)
+    }
+
+    fn damaged(&self, source: SourceId) -> Result<BTreeMap<u64, u64>, ArchiveError> {
+        Ok(self.points_marked(source)?.1)
     }
 
     fn point(&self, key: PointKey) -> Result<Point, ArchiveError> {

@@ -1,5 +1,6 @@
 //! An archive that outlives its connection: for mounts, which stay for days.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,10 @@ impl Archive for LastingArchive {
 
     fn points(&self, source: SourceId) -> Result<Vec<Point>, ArchiveError> {
         self.ask(|archive| archive.points(source))
+    }
+
+    fn damaged(&self, source: SourceId) -> Result<BTreeMap<u64, u64>, ArchiveError> {
+        self.ask(|archive| archive.damaged(source))
     }
 
     fn point(&self, key: PointKey) -> Result<Point, ArchiveError> {

@@ -36,18 +36,19 @@ pub const ENTRY_COLUMNS: [Column; 6] = [
 ];
 
 /// How points are listed.
-pub const POINT_COLUMNS: [Column; 6] = [
+pub const POINT_COLUMNS: [Column; 7] = [
     Column::of("source"),
     Column::of("point"),
     Column::of("sequence"),
     Column::of("files"),
     Column::of("bytes"),
     Column::of("exceptions"),
+    Column::of("damaged"),
 ];
 
-/// A point as a row.
+/// A point as a row, with how much of it is known to be damaged.
 #[must_use]
-pub fn point_row(source: &str, point: &Point) -> Value {
+pub fn point_row(source: &str, point: &Point, damaged: u64) -> Value {
     json!({
         "source": source,
         "point": point.id,
@@ -58,6 +59,7 @@ pub fn point_row(source: &str, point: &Point) -> Value {
         "bytes": point.totals.bytes,
         "sent": point.totals.bytes_sent,
         "exceptions": point.exceptions_count,
+        "damaged": damaged,
     })
 }
 

@@ -35,7 +35,7 @@ impl Access {
             return Ok(Self::Socket(Arc::new(connection)));
         }
         let storage = Storage::start(data.open()?, None).context("start the writer of the pool")?;
-        Ok(Self::Direct(Appliance::new(storage, Arc::default())))
+        Ok(Self::Direct(Appliance::new(storage, Arc::default(), Arc::default())))
     }
 
     /// Everything that can be read.

@@ -10,7 +10,7 @@ use pool::{Pool, PoolArchive, PoolError, Readings, Scope, Shared};
 use wire::{Peer, Reply, Request};
 
 use crate::backup::Session;
-use crate::keeping::Refusals;
+use crate::keeping::{Figures, Refusals};
 use crate::listen::{Authority, Backup, Begun, ListenError, Reader, Service};
 use crate::storage::Storage;
 use crate::{operator, tokens};
@@ -24,6 +24,7 @@ const SOURCES_MAX: usize = 1000;
 pub(crate) struct Appliance {
     storage: Arc<Storage>,
     authority: OnceLock<Authority>,
+    figures: Arc<Figures>,
     refusals: Arc<Refusals>,
 }
 
@@ -33,12 +34,17 @@ pub(crate) fn refused(message: impl Into<String>) -> ArchiveError {
 
 impl Appliance {
     /// The appliance over a pool.
-    pub(crate) fn new(storage: Storage, refusals: Arc<Refusals>) -> Self {
-        Self { storage: Arc::new(storage), authority: OnceLock::new(), refusals }
+    pub(crate) fn new(storage: Storage, figures: Arc<Figures>, refusals: Arc<Refusals>) -> Self {
+        Self { storage: Arc::new(storage), authority: OnceLock::new(), figures, refusals }
     }
 
     pub(crate) const fn storage(&self) -> &Arc<Storage> {
         &self.storage
+    }
+
+    /// What was measured of points.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// The certificate authority of this appliance, made at its first use.

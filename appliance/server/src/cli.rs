@@ -128,8 +128,8 @@ pub(crate) enum Command {
     /// List recovery points
     ///
     /// Oldest first. Every point is complete in itself, whichever others there are. The columns are the source, the id of
-    /// the point, the sequence number of its last operation, its files, their bytes, and how many entries could not be
-    /// read (`--json` has more).
+    /// the point, the sequence number of its last operation, its files, their bytes, how many entries could not be
+    /// read, and how much of it is known to be damaged (`--json` has more).
     Points {
         #[command(flatten)]
         listing: Listing,
@@ -213,6 +213,20 @@ pub(crate) enum Command {
     /// Points go by what `keepfast retention` says, and when room is short. This shows what the appliance does next;
     /// nothing is changed.
     Plan(Listing),
+    /// Foretell how far back points will reach, and when the pool is full
+    ///
+    /// By what was measured of each source while the appliance ran, played forward for two years. A source tells
+    /// something once it has two points that are a day apart.
+    Forecast {
+        /// And what admitting another source of this size would mean
+        #[arg(long, value_name = "SIZE")]
+        admit: Option<String>,
+        /// What it would bring each day, such as 2GiB/day; else as much for its size as the others
+        #[arg(long, value_name = "SIZE/day", requires = "admit")]
+        change: Option<String>,
+        #[command(flatten)]
+        listing: Listing,
+    },
     /// Say what is kept
     #[command(subcommand)]
     Retention(RetentionCommand),

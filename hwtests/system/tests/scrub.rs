@@ -27,6 +27,19 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// Which points are marked as damaged, for the operator and for the agent.
+fn marked(site: &Site, agent: &str) -> Vec<bool> {
+    let of = |command: &mut std::process::Command| {
+        let rows = expect(command, 0).unwrap();
+        let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+        let rows = rows.as_array().unwrap().iter();
+        rows.map(|row| row["damaged"].as_u64().unwrap() > 0).collect::<Vec<_>>()
+    };
+    let operator = of(&mut site.keepfast(&["points", "--json"]).unwrap());
+    assert_eq!(of(&mut site.agent_named(agent, &["points", "--json"]).unwrap()), operator);
+    operator
+}
+
 #[test]
 fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
     let mut site = Site::start().unwrap();
@@ -37,7 +50,12 @@ fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
     }
     site.protect(&tree).unwrap();
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
-    assert_eq!(damage(&site), Vec::<String>::new());
+    // One more point, without what is to rot: what is largest is in the segment of the first backup.
+    for number in 0..20 {
+        fs::write(tree.join(number.to_string()), noise(100 + number, 1 << 10)).unwrap();
+    }
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    assert_eq!((damage(&site), marked(&site, "agent")), (Vec::new(), vec![false, false]));
     site.stop_server().unwrap();
     let segments = fs::read_dir(site.data().join("pool/segments")).unwrap();
     let largest =
@@ -56,8 +74,12 @@ fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
     site.stop_server().unwrap();
     site.start_server().unwrap();
     assert!(damage(&site).iter().any(names), "{:?}", damage(&site));
+    assert_eq!(marked(&site, "agent"), [true, false], "exactly the point that has lost something");
 
     // An agent that lost its cache asks for everything.
+    for number in 0..20 {
+        fs::write(tree.join(number.to_string()), noise(number, 1 << 20)).unwrap();
+    }
     site.join("web1").unwrap();
     expect(&mut site.agent_named("web1", &["source", "add", "files", tree.to_str().unwrap()]).unwrap(), 0)
         .unwrap();
@@ -66,4 +88,7 @@ fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
     assert_eq!(system::differences(&tree, &restored).unwrap(), "");
     let first = site.points().unwrap().remove(0);
     assert!(site.restore(&first, &tree).is_ok(), "the chunk is there again, for older points too");
+    // The frame itself is damaged still, and says so; nothing is read from it.
+    system::run(&mut site.keepfast(&["pool", "verify"]).unwrap()).unwrap();
+    assert_eq!(marked(&site, "web1"), [false; 3], "what was found whole is marked no more");
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use model::Place;
 use model::archive::Archive;
+use model::record::Point;
 use terminal::{Done, ENTRY_COLUMNS, POINT_COLUMNS};
 
 use crate::commands::{archive, find};
@@ -22,8 +23,12 @@ pub(crate) fn points(data: &Path, only: Option<&str>, json: bool) -> anyhow::Res
         if only.is_some_and(|only| only != source.label.as_str()) {
             continue;
         }
-        let points = archive.points(source.id)?;
-        rows.extend(points.iter().map(|point| terminal::point_row(source.label.as_str(), point)));
+        let (points, damaged) = (archive.points(source.id)?, archive.damaged(source.id)?);
+        let row = |point: &Point| {
+            let damaged = damaged.get(&point.number).copied().unwrap_or(0);
+            terminal::point_row(source.label.as_str(), point, damaged)
+        };
+        rows.extend(points.iter().map(row));
     }
     terminal::print(json, &POINT_COLUMNS, &rows)?;
     Ok(Done::Whole)

@@ -244,7 +244,7 @@ fn points_that_come_in_parts_are_put_together() {
         Request::Points { from, .. } => {
             let points: Vec<_> = (from.max(1)..=25).take(10).map(point).collect();
             let more = points.last().is_some_and(|point| point.number < 25);
-            (Reply::Points { points, more }, vec![])
+            (Reply::Points { points, more, damaged: None }, vec![])
         }
         _ => (Reply::Point { point: point(7) }, vec![]),
     });
@@ -257,7 +257,8 @@ fn points_that_come_in_parts_are_put_together() {
 #[test]
 fn points_out_of_order_or_without_end_are_refused() {
     for (points, more) in [(vec![point(2), point(1)], false), (vec![], true), (vec![point(1)], true)] {
-        let archive = archive(move |_| (Reply::Points { points: points.clone(), more }, vec![]));
+        let archive =
+            archive(move |_| (Reply::Points { points: points.clone(), more, damaged: None }, vec![]));
         assert_eq!(archive.points(SourceId(1)).unwrap_err().kind, ErrorKind::Corrupt);
     }
 }

@@ -177,7 +177,10 @@ pub(crate) fn reply(reply: &Reply) -> Result<(), WireError> {
         Reply::Lacking { names } => at_most("names", NAMES_MAX, names.len()),
         Reply::Machines { machines } => machines.iter().try_for_each(machine),
         Reply::Sources { sources } => sources.iter().try_for_each(|source| label(&source.label)),
-        Reply::Points { points, .. } => points.iter().try_for_each(point),
+        Reply::Points { points, damaged, .. } => {
+            at_most("damaged points", points.len(), damaged.as_ref().map_or(0, Vec::len))?;
+            points.iter().try_for_each(point)
+        }
         Reply::Point { point: one } | Reply::Finished { point: one } => point(one),
         Reply::Items { items, .. } => at_most("items", ITEMS_MAX, items.len()),
         Reply::Changes { changes, .. } => at_most("changes", ITEMS_MAX, changes.len()),

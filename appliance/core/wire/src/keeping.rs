@@ -3,6 +3,7 @@
 //! Policies and bounds travel in the text form in which they are written on a command line; the appliance parses them.
 
 use minicbor::{Decode, Encode};
+use model::Time;
 use model::archive::PointKey;
 use model::record::Label;
 
@@ -54,6 +55,24 @@ pub enum Order {
     /// Counts everything anew.
     #[n(6)]
     Audit,
+    /// How long it lasts.
+    #[n(7)]
+    Forecast {
+        /// A source that might be admitted besides.
+        #[n(0)]
+        admit: Option<Admit>,
+    },
+}
+
+/// A source that might be admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Admit {
+    /// What its first point takes.
+    #[n(0)]
+    pub size_bytes: u64,
+    /// What it brings each day; else as much for its size as others.
+    #[n(1)]
+    pub new_bytes: Option<u64>,
 }
 
 /// Why a point is kept whatever policies say.
@@ -104,6 +123,97 @@ pub enum Kept {
         #[n(0)]
         report: AuditReport,
     },
+    /// To `Forecast`.
+    #[n(4)]
+    Forecast {
+        /// All of it in sentences.
+        #[n(0)]
+        lines: Vec<String>,
+        /// The same in figures.
+        #[n(1)]
+        foretold: Foretold,
+    },
+}
+
+/// How long it lasts, in figures.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Foretold {
+    /// The sources.
+    #[n(0)]
+    pub sources: Vec<SourceForecast>,
+    /// When points go for room for the first time, if they do within `days`.
+    #[n(1)]
+    pub full: Option<Time>,
+    /// The same if everything changes as much as it may.
+    #[n(2)]
+    pub full_earliest: Option<Time>,
+    /// The same if everything changes as little as it may.
+    #[n(3)]
+    pub full_latest: Option<Time>,
+    /// How many days were looked ahead.
+    #[n(4)]
+    pub days: u32,
+    /// What admitting another source means.
+    #[n(5)]
+    pub admission: Option<AdmissionFigures>,
+}
+
+/// How far back the points of a source will reach, and what was measured of it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SourceForecast {
+    /// The machine.
+    #[n(0)]
+    pub machine: Label,
+    /// The source.
+    #[n(1)]
+    pub source: Label,
+    /// Points that it will have.
+    #[n(2)]
+    pub points: u64,
+    /// Bytes that they will take.
+    #[n(3)]
+    pub used_bytes: u64,
+    /// How far back the oldest will be.
+    #[n(4)]
+    pub oldest_seconds: u64,
+    /// How far back there will be one for every day.
+    #[n(5)]
+    pub daily_seconds: u64,
+    /// What it brings each day, if that was measured.
+    #[n(6)]
+    pub new_bytes_per_day: Option<u64>,
+    /// Over how long that was measured.
+    #[n(7)]
+    pub measured_seconds: u64,
+    /// Over how many points.
+    #[n(8)]
+    pub measured_points: u64,
+    /// How far it may be off, in thousandths.
+    #[n(9)]
+    pub margin: Option<u16>,
+    /// If nothing can be told yet: after how long it can.
+    #[n(10)]
+    pub known_in_seconds: Option<u64>,
+}
+
+/// What admitting a source means, in figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct AdmissionFigures {
+    /// Whether its floor has room.
+    #[n(0)]
+    pub fits: bool,
+    /// What its floor takes.
+    #[n(1)]
+    pub floor_bytes: u64,
+    /// What all others take if everything goes that may go.
+    #[n(2)]
+    pub others_bytes: u64,
+    /// What there may be.
+    #[n(3)]
+    pub room_bytes: u64,
+    /// What is lacking.
+    #[n(4)]
+    pub lacking_bytes: u64,
 }
 
 /// A point that goes.

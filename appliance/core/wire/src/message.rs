@@ -384,6 +384,9 @@ pub enum Reply {
         /// The source has more behind these.
         #[n(1)]
         more: bool,
+        /// Those of them of which something is known to be damaged.
+        #[n(2)]
+        damaged: Option<Vec<DamagedPoint>>,
     },
     /// To `Point`.
     #[n(19)]
@@ -502,6 +505,17 @@ pub enum ChunkResult {
         #[n(0)]
         error: ArchiveError,
     },
+}
+
+/// A point of which something is known to be damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct DamagedPoint {
+    /// Its number among the points of its source.
+    #[n(0)]
+    pub number: u64,
+    /// How much is damaged.
+    #[n(1)]
+    pub count: u64,
 }
 
 /// The state of a pool in figures.

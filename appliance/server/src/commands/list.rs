@@ -90,8 +90,10 @@ pub(super) fn point_rows(
             continue;
         }
         found = true;
+        let damaged = archive.damaged(source.id)?;
         for point in archive.points(source.id)? {
-            rows.push(complete(&point, terminal::point_row(&title, &point)));
+            let damage = damaged.get(&point.number).copied().unwrap_or(0);
+            rows.push(complete(&point, terminal::point_row(&title, &point, damage)));
         }
     }
     found.then_some(()).with_context(|| format!("there is no source {}", only.unwrap_or_default()))?;

@@ -31,6 +31,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Done> {
         Command::Lifeboat(arguments) => lifeboat::run(arguments),
         Command::Mount { directory, data } => mount::run(&directory, &data),
         Command::Plan(listing) => retention::plan(&listing),
+        Command::Forecast { admit, change, listing } => {
+            retention::forecast(admit.as_deref(), change.as_deref(), &listing)
+        }
         Command::Retention(command) => retention::run(command),
         Command::Hold { place, legal, release, data } => retention::hold(&place, legal, release, &data),
         Command::Simulate(wanted) => retention::play(&wanted),

@@ -1,4 +1,4 @@
-//! `keepfast plan`, `keepfast retention`, `keepfast hold` and `keepfast simulate`.
+//! `keepfast plan`, `keepfast forecast`, `keepfast retention`, `keepfast hold` and `keepfast simulate`.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use retention::quantity::{Size, parse_bytes};
 use retention::{Day, Policy, PoolBounds, SIMULATED, SourceDay, Workload, simulate};
 use serde_json::{Value, json};
 use terminal::Done;
-use wire::keeping::{Hold, Kept, Order};
+use wire::keeping::{Admit, Hold, Kept, Order, SourceForecast};
 
 use crate::access::Access;
 use crate::cli::{Data, Listing, RetentionCommand, Simulate};
@@ -93,6 +93,59 @@ pub(crate) fn plan(listing: &Listing) -> anyhow::Result<Done> {
         lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
     }
     Ok(Done::Whole)
+}
+
+pub(crate) fn forecast(admit: Option<&str>, change: Option<&str>, listing: &Listing) -> anyhow::Result<Done> {
+    let size = |what: &str, text: &str| {
+        parse_bytes(text).with_context(|| format!("--{what} is a size such as 500GiB, not {text}"))
+    };
+    let new_bytes = change.map(|text| size("change", text.strip_suffix("/day").unwrap_or(text)));
+    let new_bytes = new_bytes.transpose()?;
+    let admit = admit.map(|text| size("admit", text)).transpose()?;
+    let admit = admit.map(|size_bytes| Admit { size_bytes, new_bytes });
+    let Kept::Forecast { lines, foretold } =
+        Access::open(&listing.data.data)?.keep(Order::Forecast { admit })?
+    else {
+        bail!("the appliance answered something else")
+    };
+    let mut out = std::io::stdout().lock();
+    if listing.json {
+        let on = |time: Option<model::Time>| time.map(|time| time.to_string());
+        let value = json!({
+            "sentences": lines,
+            "sources": foretold.sources.iter().map(foretold_row).collect::<Vec<_>>(),
+            "full": on(foretold.full),
+            "full_earliest": on(foretold.full_earliest),
+            "full_latest": on(foretold.full_latest),
+            "days": foretold.days,
+            "admission": foretold.admission.map(|figures| json!({
+                "fits": figures.fits,
+                "floor_bytes": figures.floor_bytes,
+                "others_bytes": figures.others_bytes,
+                "room_bytes": figures.room_bytes,
+                "lacking_bytes": figures.lacking_bytes,
+            })),
+        });
+        writeln!(out, "{value:#}")?;
+    } else {
+        lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    }
+    Ok(Done::Whole)
+}
+
+fn foretold_row(source: &SourceForecast) -> Value {
+    json!({
+        "source": format!("{}/{}", source.machine, source.source),
+        "points": source.points,
+        "bytes": source.used_bytes,
+        "oldest_seconds": source.oldest_seconds,
+        "daily_seconds": source.daily_seconds,
+        "new_bytes_per_day": source.new_bytes_per_day,
+        "measured_seconds": source.measured_seconds,
+        "measured_points": source.measured_points,
+        "margin_thousandths": source.margin,
+        "known_in_seconds": source.known_in_seconds,
+    })
 }
 
 pub(crate) fn play(wanted: &Simulate) -> anyhow::Result<Done> {

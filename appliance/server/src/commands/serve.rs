@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::appliance::Appliance;
 use crate::cli::Data;
 use crate::data::DataDirectory;
-use crate::keeping::{Keeper, Refusals};
+use crate::keeping::{Figures, Keeper, Refusals};
 use crate::listen::{Limits, Listener, Options, Service};
 use crate::scrubbing::Scrubber;
 use crate::storage::Storage;
@@ -37,10 +37,12 @@ pub(crate) fn run(data: &Data, listen: &[SocketAddr], announce: Vec<String>) -> 
     for damage in opened.pool.shared().damage() {
         warn!(damage, "found when the pool was opened");
     }
-    let (clock, refusals) = (Arc::new(HostClock), Arc::new(Refusals::default()));
-    let keeper = Keeper::new(opened.pool.shared(), clock, host::boot_id(), Arc::clone(&refusals));
+    let (figures, refusals) = (Arc::new(Figures::default()), Arc::new(Refusals::default()));
+    let (clock, boot) = (Arc::new(HostClock), host::boot_id());
+    let (its_figures, its_refusals) = (Arc::clone(&figures), Arc::clone(&refusals));
+    let keeper = Keeper::new(opened.pool.shared(), clock, boot, its_figures, its_refusals);
     let storage = Storage::start(opened.pool, Some(keeper)).context("start the writer of the pool")?;
-    let appliance = Arc::new(Appliance::new(storage, refusals));
+    let appliance = Arc::new(Appliance::new(storage, figures, refusals));
     let scrubber = Scrubber::start(Arc::clone(appliance.storage())).context("start the scrub")?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(serve(Arc::clone(&appliance), &directory, listen, announce))?;

@@ -17,11 +17,12 @@ use medium::Clock;
 use model::archive::{ArchiveError, PointKey};
 use model::{ErrorKind, SourceId};
 use pool::{Counted, Effort, Pool, Reclaimed, Shared, Thrift};
-use retention::{BootId, FoldReason, Observation, Plan, Verdict, Witness, plan};
+use retention::{BootId, Observation, Plan, Rounds, Verdict, Witness};
 use tracing::{error, info, warn};
 
+use super::figures::Figures;
 use super::orders::{name_of, reason};
-use super::picture::{Measure, Measured, picture};
+use super::picture::picture;
 use super::refusals::Refusals;
 use super::settings::{self, CLOCK_CONFIRMED, WITNESS};
 
@@ -41,12 +42,6 @@ const WITNESS_EVERY: Duration = Duration::from_secs(3600);
 const HOLD_UP_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The same when the pool is above its high-water mark.
 const HOLD_UP_MAX_PRESSED: Duration = Duration::from_secs(3600);
-/// Most points that go in one round; the figures are looked at after it.
-const FOLDS_MAX: usize = 1000;
-/// The same when they go because room is short.
-const FOLDS_MAX_PRESSED: usize = 8;
-/// Most points that are measured before a plan is drawn.
-const MEASURED_AT_A_TIME: usize = 64;
 /// What is worth giving back when room is short: down to a twentieth of a segment.
 const THRIFTS_PRESSED: [Thrift; 3] = [Thrift(250), Thrift(125), Thrift(50)];
 
@@ -66,7 +61,8 @@ pub(crate) struct Keeper {
     /// When plans were drawn last, and over what.
     planned: Option<(Duration, u64)>,
     waiting_since: Option<Duration>,
-    measured: Measured,
+    rounds: Rounds,
+    figures: Arc<Figures>,
     refusals: Arc<Refusals>,
 }
 
@@ -76,6 +72,7 @@ impl Keeper {
         shared: &Shared,
         clock: Arc<dyn Clock>,
         boot: [u8; 16],
+        figures: Arc<Figures>,
         refusals: Arc<Refusals>,
     ) -> Self {
         let witness = shared.registry(settings::witness);
@@ -92,7 +89,8 @@ impl Keeper {
             has_folded: shared.registry(|registry| !registry.dropped.is_empty()),
             planned: None,
             waiting_since: None,
-            measured: Measured::new(),
+            rounds: Rounds::default(),
+            figures,
             refusals,
         };
         keeper.look_at_clocks(shared);
@@ -229,20 +227,17 @@ impl Keeper {
         let (policies, bounds) =
             shared.registry(|registry| (settings::policies(registry), settings::bounds(registry)));
         let (policies, bounds, now) = (policies?, bounds?, self.witness.now());
-        let state = picture(&shared, &self.measured)?;
+        let state = picture(&shared, &self.figures)?;
         // What is on its way to be given back takes room still.
         self.is_pressed = shared.is_tight() || state.used_bytes > bounds.marks(state.drives_bytes).high_bytes;
-        let mut plan = plan(&state, &policies, &bounds, &now);
-        if plan.pressure.is_some() && self.measure(&shared)? {
-            plan = retention::plan(&picture(&shared, &self.measured)?, &policies, &bounds, &now);
+        let round = self.rounds.draw(&state, &policies, &bounds, &now);
+        self.refuse(&shared, &round.plan);
+        if round.goes_by_bytes && self.figures.measure(&shared, usize::MAX)? {
+            // The next plan goes by what was measured.
+            self.planned = None;
+            return Ok(true);
         }
-        self.refuse(&shared, &plan);
-        let is_pressure = |fold: &&retention::Fold| fold.reason == FoldReason::Pressure;
-        let wanted = plan.folds.iter().filter(|fold| !is_pressure(fold)).take(FOLDS_MAX);
-        let mut round: Vec<_> = wanted.collect();
-        if round.is_empty() {
-            round = plan.folds.iter().filter(is_pressure).take(FOLDS_MAX_PRESSED).collect();
-        }
+        let round = round.folds;
         if round.is_empty() {
             self.planned = Some((self.clock.monotonic(), shared.registry(settings::digest)));
             return Ok(false);
@@ -258,34 +253,6 @@ impl Keeper {
         }
         self.planned = None;
         Ok(true)
-    }
-
-    /// Measures what points hold alone, of those that are not measured between the neighbours that they have; a few at
-    /// a time. Whether any was.
-    fn measure(&mut self, shared: &Arc<Shared>) -> Result<bool, ArchiveError> {
-        let mut wanted = Vec::new();
-        shared.registry(|registry| {
-            self.measured.retain(|key, _| registry.points.contains_key(&(key.source, key.number)));
-            for source in registry.sources.keys() {
-                let row: Vec<u64> = registry.points_of(*source).map(|point| point.number).collect();
-                let at = |at: usize| row.get(at).copied();
-                for (place, number) in row.iter().enumerate().take(row.len().saturating_sub(1)) {
-                    let key = PointKey { source: *source, number: *number };
-                    let (before, after) = (place.checked_sub(1).and_then(at), at(place + 1));
-                    let known = self.measured.get(&key);
-                    if known.is_none_or(|known| (known.before, known.after) != (before, after)) {
-                        wanted.push((key, before, after));
-                    }
-                }
-            }
-        });
-        wanted.truncate(MEASURED_AT_A_TIME);
-        for (key, before, after) in &wanted {
-            if let Some(bytes) = shared.own_bytes(*key)? {
-                self.measured.insert(*key, Measure { before: *before, after: *after, bytes });
-            }
-        }
-        Ok(!wanted.is_empty())
     }
 
     /// Says from whom nothing more is taken.

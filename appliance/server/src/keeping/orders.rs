@@ -6,7 +6,8 @@ use pool::registry::Registry;
 use retention::{FoldReason, Plan, Policy, PoolBounds, plan};
 use wire::keeping::{AuditReport, Kept, Order, PlannedFold, SourcePolicy};
 
-use super::picture::{Measured, picture};
+use super::foretelling::foretell;
+use super::picture::picture;
 use super::settings::{self, BOUNDS, CLOCK_CONFIRMED, changed_holds, hold_key, policy_key, unreadable};
 use crate::appliance::Appliance;
 
@@ -28,6 +29,7 @@ pub(crate) fn answer(appliance: &Appliance, order: Order) -> Result<Kept, Archiv
             let folds = plan.folds.iter().take(FOLDS_MAX).map(of).collect();
             Ok(Kept::Plan { lines, folds, folds_count })
         }
+        Order::Forecast { admit } => foretell(appliance, admit),
         Order::Policies => shared.registry(policies),
         Order::SetBounds { text } => {
             let bounds = text.map(|text| PoolBounds::parse(&text).map(|bounds| bounds.encode())).transpose();
@@ -71,7 +73,7 @@ pub(crate) fn answer(appliance: &Appliance, order: Order) -> Result<Kept, Archiv
 /// The plan as the keeper would carry it out.
 fn draw(appliance: &Appliance) -> Result<Plan, ArchiveError> {
     let shared = appliance.storage().shared();
-    let state = picture(shared, &Measured::new())?;
+    let state = picture(shared, appliance.figures())?;
     let (policies, bounds, witness) = shared.registry(|registry| {
         (settings::policies(registry), settings::bounds(registry), settings::witness(registry))
     });

@@ -1,28 +1,19 @@
 //! The pool as retention looks at it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::archive::{ArchiveError, PointKey};
+use model::SourceId;
+use model::archive::ArchiveError;
 use pool::Shared;
 use retention::{Completeness, Holds, PointState, SourceState, State, Witnessed};
 
+use super::figures::Figures;
 use super::settings;
 
-/// What a point holds alone, as long as its neighbours are the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Measure {
-    pub(super) before: Option<u64>,
-    pub(super) after: Option<u64>,
-    pub(super) bytes: u64,
-}
-
-/// What was measured of points.
-pub(super) type Measured = BTreeMap<PointKey, Measure>;
-
-/// Every source with its points, and what they take. What points hold is known of those that were measured.
-pub(super) fn picture(shared: &Shared, measured: &Measured) -> Result<State, ArchiveError> {
-    let usage = shared.usage()?;
+/// Every source with its points, and what it holds alone. What points hold is known of those that were measured.
+pub(super) fn picture(shared: &Shared, figures: &Figures) -> Result<State, ArchiveError> {
+    let (usage, used, own_bytes) = (shared.usage()?, shared.sources_in_use()?, figures.own_bytes());
+    let damaged = shared.damaged_points();
     let sources = shared.registry(|registry| {
         let holds = settings::holds(registry);
         let points = |source| {
@@ -30,16 +21,21 @@ pub(super) fn picture(shared: &Shared, measured: &Measured) -> Result<State, Arc
                 number: point.number,
                 received: point.received,
                 witnessed: Witnessed(Duration::from_nanos(point.witnessed.unwrap_or(0))),
-                completeness: Completeness::Complete,
+                completeness: match damaged.contains_key(&point.key()) {
+                    true => Completeness::Partial,
+                    false => Completeness::Complete,
+                },
                 holds: Holds {
                     leased: shared.is_read(point.key()),
                     ..holds.get(&(source, point.number)).copied().unwrap_or_default()
                 },
-                own_bytes: measured.get(&point.key()).map(|one| one.bytes),
+                own_bytes: own_bytes.get(&point.key()).copied(),
             };
             registry.points_of(source).map(state).collect::<Vec<_>>()
         };
-        registry.sources.keys().map(|source| (*source, SourceState::new(0, points(*source)))).collect()
+        let used = |source: &SourceId| used.get(source).map_or(0, |used| used.own_bytes);
+        let of = |source: &SourceId| (*source, SourceState::new(used(source), points(*source)));
+        registry.sources.keys().map(of).collect()
     });
     Ok(State {
         sources,

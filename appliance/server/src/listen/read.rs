@@ -3,13 +3,16 @@
 //! What is stored can be of any size; an answer takes bounded memory because it is gathered in steps and ends when
 //! it is full. The client asks again for the rest.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::archive::{Archive, ArchiveError, Change, PointKey, SharedBytes};
 use model::item::{Item, ItemKey};
 use model::record::Point;
 use model::{ErrorKind, Name};
-use wire::message::{CHUNKS_BULK_MAX, ChunkResult, ITEMS_MAX, StoredChange, StoredItem, fit_exceptions};
+use wire::message::{
+    CHUNKS_BULK_MAX, ChunkResult, DamagedPoint, ITEMS_MAX, StoredChange, StoredItem, fit_exceptions,
+};
 use wire::{Reply, Request};
 
 /// Bytes of a listing at which an answer is full; the rest of a body is for the last entry.
@@ -29,7 +32,7 @@ pub(crate) fn answer(archive: &Arc<dyn Archive>, request: Request) -> Result<Ans
     let reply = match request {
         Request::Machines => Reply::Machines { machines: archive.machines()? },
         Request::Sources => Reply::Sources { sources: archive.sources()? },
-        Request::Points { source, from } => points(archive.points(source)?, from),
+        Request::Points { source, from } => points(archive.points(source)?, &archive.damaged(source)?, from),
         Request::Point { point } => {
             let mut point = archive.point(point)?;
             fit_exceptions(&mut point.exceptions);
@@ -70,17 +73,19 @@ fn refused(error: &dyn std::error::Error) -> ArchiveError {
     ArchiveError::new(ErrorKind::Refused, error)
 }
 
-fn points(all: Vec<Point>, from: u64) -> Reply {
+fn points(all: Vec<Point>, damage: &BTreeMap<u64, u64>, from: u64) -> Reply {
     let mut length = 0;
-    let mut points = Vec::new();
+    let (mut points, mut damaged) = (Vec::new(), Vec::new());
     for point in all.into_iter().filter(|point| point.number >= from) {
         if length >= LISTING_FULL {
-            return Reply::Points { points, more: true };
+            return Reply::Points { points, more: true, damaged: Some(damaged) };
         }
+        let number = point.number;
+        damaged.extend(damage.get(&number).map(|count| DamagedPoint { number, count: *count }));
         length += minicbor::to_vec(&point).map_or(0, |bytes| bytes.len());
         points.push(point);
     }
-    Reply::Points { points, more: false }
+    Reply::Points { points, more: false, damaged: Some(damaged) }
 }
 
 fn stored_item((key, item): &(ItemKey, Item)) -> (StoredItem, usize) {

@@ -10,8 +10,13 @@ use model::{DomainId, EntryName, ErrorKind, MachineId, Name, ObjectId, SequenceN
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use wire::keeping::{AuditReport, Hold, Kept, Order, PlannedFold, SourcePolicy};
-use wire::message::{ChunkResult, PoolStatus, Reply, Request, StoredChange, StoredItem, VerifyReport};
+use wire::keeping::{
+    AdmissionFigures, Admit, AuditReport, Foretold, Hold, Kept, Order, PlannedFold, SourceForecast,
+    SourcePolicy,
+};
+use wire::message::{
+    ChunkResult, DamagedPoint, PoolStatus, Reply, Request, StoredChange, StoredItem, VerifyReport,
+};
 
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..=most)
@@ -208,6 +213,9 @@ fn order() -> impl Strategy<Value = Order> {
         }),
         Just(Order::ConfirmClock),
         Just(Order::Audit),
+        option::of((any::<u64>(), option::of(any::<u64>()))).prop_map(|admit| Order::Forecast {
+            admit: admit.map(|(size_bytes, new_bytes)| Admit { size_bytes, new_bytes }),
+        }),
     ]
 }
 
@@ -231,6 +239,7 @@ fn kept() -> impl Strategy<Value = Kept> {
         (text(), vec(source, 0..5)).prop_map(|(bounds, sources)| Kept::Policies { bounds, sources }),
         Just(Kept::Done),
         report.prop_map(|report| Kept::Audit { report }),
+        (vec(text(), 0..5), foretold()).prop_map(|(lines, foretold)| Kept::Forecast { lines, foretold }),
     ]
 }
 
@@ -280,7 +289,11 @@ fn listing() -> impl Strategy<Value = Reply> {
     prop_oneof![
         vec(machine(), 0..4).prop_map(|machines| Reply::Machines { machines }),
         vec(source, 0..4).prop_map(|sources| Reply::Sources { sources }),
-        (vec(point(), 0..3), any::<bool>()).prop_map(|(points, more)| Reply::Points { points, more }),
+        (vec(point(), 0..3), any::<bool>(), any::<bool>()).prop_map(|(points, more, is_marked)| {
+            let mark = |point: &Point| DamagedPoint { number: point.number, count: point.number };
+            let damaged = is_marked.then(|| points.iter().map(mark).collect());
+            Reply::Points { points, more, damaged }
+        }),
         point().prop_map(|point| Reply::Point { point }),
         (vec(item, 0..20), any::<bool>()).prop_map(|(items, more)| Reply::Items { items, more }),
         (vec(change, 0..20), any::<bool>()).prop_map(|(changes, more)| Reply::Changes { changes, more }),
@@ -396,4 +409,41 @@ pub(crate) fn operation() -> impl Strategy<Value = Operation> {
         (object(), xattr()).prop_map(|(object, name)| Operation::RemoveXattr { object, name }),
         (text(), time()).prop_map(|(label, at)| Operation::Mark { label, at }),
     ]
+}
+
+fn foretold() -> impl Strategy<Value = Foretold> {
+    let source =
+        (label(), label(), any::<[u64; 6]>(), option::of(any::<(u64, u16)>()), option::of(any::<u64>()))
+            .prop_map(|(machine, source, figures, measured, known_in_seconds)| {
+                let [points, used_bytes, oldest_seconds, daily_seconds, measured_seconds, measured_points] =
+                    figures;
+                SourceForecast {
+                    machine,
+                    source,
+                    points,
+                    used_bytes,
+                    oldest_seconds,
+                    daily_seconds,
+                    new_bytes_per_day: measured.map(|measured| measured.0),
+                    measured_seconds,
+                    measured_points,
+                    margin: measured.map(|measured| measured.1),
+                    known_in_seconds,
+                }
+            });
+    let admission = any::<(bool, [u64; 4])>().prop_map(|(fits, figures)| {
+        let [floor_bytes, others_bytes, room_bytes, lacking_bytes] = figures;
+        AdmissionFigures { fits, floor_bytes, others_bytes, room_bytes, lacking_bytes }
+    });
+    let on = || option::of(time());
+    (vec(source, 0..5), on(), on(), on(), any::<u32>(), option::of(admission)).prop_map(
+        |(sources, full, full_earliest, full_latest, days, admission)| Foretold {
+            sources,
+            full,
+            full_earliest,
+            full_latest,
+            days,
+            admission,
+        },
+    )
 }

@@ -1,0 +1,203 @@
+//! How long it lasts: the pool as it is, played forward at what was measured of its sources.
+//!
+//! What sources hold and bring is measured in chunks before compression; what is on the drive is compressed, and has pages and
+//! records besides. Here everything is taken to need as much of the drive as all did so far.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::archive::ArchiveError;
+use model::{SourceId, Time};
+use pool::Shared;
+use pool::catalog::Growth;
+use retention::{
+    Admission, Certainty, HORIZON_DAYS, Measure, Newcomer, Now, Outlook, Policies, Policy, PoolBounds,
+    Prospect, Rates, SourceState, State, Witnessed, admission, prospect, rates,
+};
+use wire::keeping::{AdmissionFigures, Admit, Foretold, Kept, SourceForecast};
+
+use super::figures::Figures;
+use super::orders::name_of;
+use super::picture::picture;
+use super::settings;
+use crate::appliance::Appliance;
+
+/// Points of each source that are measured for a forecast: so many tell how long bytes live.
+const RECENT_POINTS: usize = 16;
+/// Most steps of measuring for one forecast; what is not measured by then is taken to hold nothing alone.
+const STEPS_MAX: usize = 32;
+/// A source that is not there.
+const NEWCOMER: SourceId = SourceId(u64::MAX);
+/// A day.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The pool as it is, in bytes of its drive.
+pub(super) struct Present {
+    pub(super) state: State,
+    pub(super) certainty: BTreeMap<SourceId, Certainty>,
+    pub(super) rates: BTreeMap<SourceId, Rates>,
+    pub(super) policies: Policies,
+    pub(super) bounds: PoolBounds,
+    pub(super) now: Now,
+}
+
+impl Present {
+    /// Looks at the pool; what was measured of points is as old as the last measuring.
+    pub(super) fn of(shared: &Shared, figures: &Figures) -> Result<Self, ArchiveError> {
+        let (policies, bounds, witness) = shared.registry(|registry| {
+            (settings::policies(registry), settings::bounds(registry), settings::witness(registry))
+        });
+        let mut now = witness.now();
+        now.witnessed = now.witnessed.max(Witnessed(Duration::from_nanos(shared.witnessed().unwrap_or(0))));
+        let usage = shared.usage()?;
+        let scale = Scale { taken: usage.segment_bytes, of: usage.stored_bytes };
+        let measured = shared.sources_in_use()?;
+        let certainty: BTreeMap<SourceId, Certainty> = shared.registry(|registry| {
+            let of = |source: &SourceId| {
+                let measures = measured.get(source).map_or(&[][..], |used| used.measures.as_slice());
+                let measures: Vec<Measure> = measures.iter().map(|growth| scale.measure(growth)).collect();
+                (*source, Certainty::of(&measures, now.witnessed))
+            };
+            registry.sources.keys().map(of).collect()
+        });
+        let state = scale.state(picture(shared, figures)?);
+        let policies = policies?.into_iter().map(|(source, policy)| (source, scale.policy(policy))).collect();
+        Ok(Self { state, rates: rates(&certainty), certainty, policies, bounds: bounds?, now })
+    }
+
+    pub(super) const fn outlook(&self, days: u32) -> Outlook<'_> {
+        let Self { state, rates, policies, bounds, now, .. } = self;
+        Outlook { state, rates, policies, bounds, now: *now, days }
+    }
+}
+
+/// How much of a drive what was measured takes.
+#[derive(Clone, Copy)]
+struct Scale {
+    taken: u64,
+    of: u64,
+}
+
+impl Scale {
+    fn bytes(self, bytes: u64) -> u64 {
+        let scaled = u128::from(bytes) * u128::from(self.taken);
+        scaled
+            .checked_div(u128::from(self.of))
+            .map_or(bytes, |bytes| u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+
+    fn measure(self, growth: &Growth) -> Measure {
+        Measure {
+            witnessed: Witnessed(Duration::from_nanos(growth.witnessed)),
+            points: growth.points,
+            born_bytes: self.bytes(growth.born_bytes),
+            written_bytes: self.bytes(growth.written_bytes),
+            removed_bytes: self.bytes(growth.removed_bytes),
+        }
+    }
+
+    fn policy(self, policy: Policy) -> Policy {
+        Policy { quota_bytes: policy.quota_bytes.map(|bytes| self.bytes(bytes)), ..policy }
+    }
+
+    fn state(self, state: State) -> State {
+        let source = |(source, its): (SourceId, SourceState)| {
+            let mut points = its.points().to_vec();
+            points.iter_mut().for_each(|point| point.own_bytes = point.own_bytes.map(|own| self.bytes(own)));
+            (source, SourceState::new(self.bytes(its.used_bytes), points))
+        };
+        State { sources: state.sources.into_iter().map(source).collect(), ..state }
+    }
+}
+
+/// Says how long it lasts, and what admitting another source would cost.
+pub(super) fn foretell(appliance: &Appliance, admit: Option<Admit>) -> Result<Kept, ArchiveError> {
+    let (shared, figures) = (appliance.storage().shared(), appliance.figures());
+    for _ in 0..STEPS_MAX {
+        if !figures.measure(shared, RECENT_POINTS)? {
+            break;
+        }
+    }
+    let present = Present::of(shared, figures)?;
+    let today = shared.clock().now();
+    let outlook = present.outlook(HORIZON_DAYS);
+    let prospect = prospect(&outlook, present.certainty.clone());
+    let admission = admit.map(|Admit { size_bytes, new_bytes }| {
+        let policy = Policy::default();
+        let newcomer = Newcomer::expected(&outlook, NEWCOMER, size_bytes, new_bytes, policy);
+        admission(&outlook, &newcomer)
+    });
+    let names = |source| match source {
+        NEWCOMER => "The newcomer".to_owned(),
+        source => shared.registry(|registry| name_of(registry, source)),
+    };
+    let mut lines = prospect.in_words(&names, today);
+    lines.extend(admission.iter().flat_map(|admission| admission.in_words(&names, today)));
+    let sources = prospect
+        .certainty
+        .iter()
+        .filter_map(|(source, known)| source_forecast(shared, &prospect, *source, known));
+    let on = |days: Option<u32>| days.map(|days| day_after(today, days));
+    let foretold = Foretold {
+        sources: sources.collect(),
+        full: on(prospect.forecast.full_in_days),
+        full_earliest: on(prospect.full_between.0),
+        full_latest: on(prospect.full_between.1),
+        days: prospect.forecast.days,
+        admission: admission.as_ref().map(admission_figures),
+    };
+    Ok(Kept::Forecast { lines, foretold })
+}
+
+fn day_after(today: Time, days: u32) -> Time {
+    today.after(DAY.saturating_mul(days))
+}
+
+fn source_forecast(
+    shared: &Shared,
+    prospect: &Prospect,
+    source: SourceId,
+    known: &Certainty,
+) -> Option<SourceForecast> {
+    let (machine, label) = shared.registry(|registry| {
+        let found = registry.sources.get(&source)?;
+        Some((registry.machines.get(&found.machine)?.label.clone(), found.label.clone()))
+    })?;
+    let reach = prospect.forecast.sources.get(&source).copied().unwrap_or_default();
+    let mut forecast = SourceForecast {
+        machine,
+        source: label,
+        points: reach.points,
+        used_bytes: reach.used_bytes,
+        oldest_seconds: reach.oldest.as_secs(),
+        daily_seconds: reach.daily.as_secs(),
+        new_bytes_per_day: None,
+        measured_seconds: 0,
+        measured_points: 0,
+        margin: None,
+        known_in_seconds: None,
+    };
+    match known {
+        Certainty::Measured { rates, span, points, margin } => {
+            forecast.new_bytes_per_day = Some(rates.new_bytes_per_day);
+            forecast.measured_seconds = span.as_secs();
+            forecast.measured_points = *points;
+            forecast.margin = Some(*margin);
+        }
+        Certainty::Unknown { points, wait } => {
+            forecast.measured_points = *points;
+            forecast.known_in_seconds = Some(wait.as_secs());
+        }
+    }
+    Some(forecast)
+}
+
+fn admission_figures(admission: &Admission) -> AdmissionFigures {
+    AdmissionFigures {
+        fits: admission.fits(),
+        floor_bytes: admission.floor_bytes,
+        others_bytes: admission.others_bytes,
+        room_bytes: admission.room_bytes,
+        lacking_bytes: admission.lacking_bytes(),
+    }
+}

@@ -1,0 +1,120 @@
+//! A source keeps itself within its quota, at nobody else's cost, and a forecast says what can be told.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use system::{Site, differences, expect, noise, run};
+
+/// How long something may take that happens by itself within seconds, on a machine that has much else to do.
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < WAIT_MAX, "{what} at last");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn keepfast(site: &Site, arguments: &[&str]) -> String {
+    expect(&mut site.keepfast(arguments).unwrap(), 0).unwrap()
+}
+
+/// Adds a source of one file to the agent.
+fn source(site: &Site, name: &str) -> PathBuf {
+    let tree = site.path(name);
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("same"), noise(0, 3 << 20)).unwrap();
+    expect(&mut site.agent(&["source", "add", name, tree.to_str().unwrap()]).unwrap(), 0).unwrap();
+    tree
+}
+
+/// Backs a tree up after its file has got other content; the exit code, and what was said.
+fn back_up(site: &Site, tree: &Path, number: u64) -> (Option<i32>, String) {
+    fs::write(tree.join("file"), noise(number, 8 << 20)).unwrap();
+    let name = tree.file_name().unwrap().to_str().unwrap();
+    let output = run(&mut site.agent(&["backup", name]).unwrap()).unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// How many points a source has.
+fn points(site: &Site, name: &str) -> usize {
+    keepfast(site, &["points", &format!("web1/{name}")]).lines().count()
+}
+
+#[test]
+fn a_source_keeps_within_its_quota_and_others_notice_nothing() {
+    let site = Site::start().unwrap();
+    let (small, large) = (source(&site, "small"), source(&site, "large"));
+    for number in 1..=6 {
+        assert_eq!(back_up(&site, &small, number).0, Some(0));
+        assert_eq!(back_up(&site, &large, 100 + number).0, Some(0));
+    }
+    assert_eq!((points(&site, "small"), points(&site, "large")), (6, 6));
+    // What both have counts for neither: eight MiB for each point, and three of them fit.
+    let quota = |rules: &[&str]| {
+        keepfast(&site, &[&["retention", "set", "web1/small"], rules].concat());
+    };
+    quota(&["quota=30MiB", "floor-points=1", "floor-age=0s"]);
+    wait_until("points go for the quota", || points(&site, "small") <= 3);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!((points(&site, "small"), points(&site, "large")), (3, 6), "and no more of them than needed");
+
+    quota(&["quota=30MiB", "floor-points=2", "floor-age=30d"]);
+    let number = std::cell::Cell::new(10);
+    let next = || {
+        number.set(number.get() + 1);
+        back_up(&site, &small, number.get())
+    };
+    wait_until("what the floor leaves no room for is refused", || next().0 != Some(0));
+    let (code, words) = next();
+    assert_eq!(code, Some(1));
+    for expected in ["web1/small holds ", "its quota is 30 MiB", "under the floor", "raise the quota to "] {
+        assert!(words.contains(expected), "{words}");
+    }
+    let kept = points(&site, "small");
+    assert!(kept >= 3, "nothing under the floor went");
+    assert_eq!(back_up(&site, &large, 200).0, Some(0), "others are not concerned");
+
+    quota(&["quota=200MiB", "floor-points=1", "floor-age=0s"]);
+    wait_until("it recovers by itself", || back_up(&site, &small, 300).0 == Some(0));
+    let restored = site.path("restored");
+    let arguments = ["restore", "web1/small", "--to", restored.to_str().unwrap()];
+    keepfast(&site, &arguments);
+    let below = restored.join(small.strip_prefix("/").unwrap());
+    assert_eq!(differences(&small, &below).unwrap(), "");
+    site.verify().unwrap();
+    let audit = keepfast(&site, &["pool", "audit"]);
+    assert!(audit.ends_with("; 0 wrong\n"), "{audit}");
+}
+
+#[test]
+fn a_forecast_says_what_it_cannot_tell_yet_and_what_a_newcomer_would_cost() {
+    let mut site = Site::start().unwrap();
+    let tree = source(&site, "files");
+    assert_eq!(back_up(&site, &tree, 1).0, Some(0));
+    assert_eq!(back_up(&site, &tree, 2).0, Some(0));
+    let unknown = "web1/files: nothing can be told yet of its 2 points, because two that are a day apart are needed; it can be with the first point after 23 h";
+    wait_until("points are counted", || keepfast(&site, &["forecast"]).starts_with(unknown));
+    keepfast(&site, &["retention", "bounds", "capacity=1GiB"]);
+    let check = |site: &Site| {
+        let words = keepfast(site, &["forecast", "--admit", "2GiB", "--change", "10MiB/day"]);
+        assert!(words.contains("\nWhen the pool is full cannot be told yet.\n"), "{words}");
+        assert!(
+            words.contains("The newcomer is refused: its floor takes 2 GiB, all others take "),
+            "{words}"
+        );
+        let json = keepfast(site, &["forecast", "--admit", "100MiB", "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["admission"]["fits"], true, "{json}");
+        assert_eq!(json["sources"][0]["source"], "web1/files");
+        assert!(json["sources"][0]["known_in_seconds"].as_u64().unwrap() > 80_000, "{json}");
+        assert_eq!(json["full"], serde_json::Value::Null);
+    };
+    check(&site);
+    site.stop_server().unwrap();
+    check(&site);
+}
