@@ -7,7 +7,7 @@ use model::{SourceId, Time};
 use proptest::prelude::*;
 use retention::{
     ClockFault, Completeness, Counts, Floor, FoldReason, Freeze, Holds, Now, Plan, PointState, Policies,
-    Policy, PoolBounds, SourceState, State, WaterMark, Witnessed, plan,
+    Policy, PoolBounds, Rounds, SourceState, State, WaterMark, Witnessed, plan,
 };
 
 const HOUR: u64 = 3_600;
@@ -266,5 +266,56 @@ proptest! {
         }
         let (gone, kept) = (folded(&plan), untouchable(&later));
         prop_assert!(gone.is_disjoint(&kept));
+    }
+}
+
+/// Takes points out of a state, with what they hold alone.
+fn carry_out(state: &mut State, folds: &[retention::Fold]) {
+    for fold in folds {
+        let its = state.sources.get_mut(&fold.source).expect("a source");
+        let given = fold.own_bytes.unwrap_or(0);
+        let left = its.points().iter().filter(|point| point.number != fold.number).copied().collect();
+        *its = SourceState::new(its.used_bytes - given, left);
+        state.used_bytes -= given;
+    }
+}
+
+proptest! {
+    /// Round after round: it ends, touches nothing that must stay, brings quotas and the pool down as far as that allows, and
+    /// one source pays for the quota of another one never.
+    #[test]
+    fn rounds_come_to_an_end_that_keeps_every_bound_or_has_nothing_left_to_fold(case in case()) {
+        let untouchable = untouchable(&case);
+        let marks = case.bounds.marks(case.state.drives_bytes);
+        let was_pressed = case.state.expected_bytes() > marks.high_bytes;
+        let (mut state, mut rounds, mut reasons) = (case.state.clone(), Rounds::default(), BTreeMap::new());
+        for number in 0.. {
+            prop_assert!(number < 400, "it ends");
+            let round = rounds.draw(&state, &case.policies, &case.bounds, &case.now);
+            if round.folds.is_empty() {
+                break;
+            }
+            for fold in &round.folds {
+                prop_assert!(!untouchable.contains(&(fold.source, fold.number)));
+                reasons.entry(fold.source).or_insert_with(BTreeSet::new).insert(fold.reason);
+            }
+            carry_out(&mut state, &round.folds);
+        }
+        let may_go = |source: &SourceId| {
+            let points = state.sources[source].points();
+            points.iter().any(|point| {
+                !untouchable.contains(&(*source, point.number)) && point.own_bytes.is_some_and(|own| own > 0)
+            })
+        };
+        for (source, its) in &state.sources {
+            let quota = case.policies.get(source).and_then(|policy| policy.quota_bytes);
+            prop_assert!(quota.is_none_or(|quota| its.used_bytes <= quota || !may_go(source)));
+            let by_quota = reasons.get(source).into_iter().flatten().any(|r| matches!(r, FoldReason::Quota { .. }));
+            prop_assert!(!by_quota || quota.is_some());
+        }
+        let is_full_of_floors = !state.sources.keys().any(may_go);
+        prop_assert!(!was_pressed || state.expected_bytes() <= marks.high_bytes || is_full_of_floors);
+        let pressed = reasons.values().flatten().any(|reason| *reason == FoldReason::Pressure);
+        prop_assert!(!pressed || state.expected_bytes() <= marks.low_bytes || is_full_of_floors, "down to the low mark");
     }
 }
