@@ -26,7 +26,7 @@ struct Forgetful {
 }
 
 impl Appliance for Forgetful {
-    fn begin(&self, _: &Label, continuity: Option<&[u8]>) -> Result<Begun, ArchiveError> {
+    fn begin(&self, _: &Label, continuity: Option<&[u8]>, _: Option<u64>) -> Result<Begun, ArchiveError> {
         self.bundles.store(0, Ordering::Relaxed);
         let points = self.points.load(Ordering::Relaxed);
         let matched = points > 0 && continuity == Some(&points.to_le_bytes());

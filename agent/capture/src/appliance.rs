@@ -51,8 +51,14 @@ pub enum Ending {
 
 /// What a backup asks of an appliance.
 pub trait Appliance: Send + Sync {
-    /// Begins a backup of a source, showing the token of the point that the cache describes.
-    fn begin(&self, source: &Label, continuity: Option<&[u8]>) -> Result<Begun, ArchiveError>;
+    /// Begins a backup of a source, showing the token of the point that the cache describes, or else saying how many bytes
+    /// there seem to be.
+    fn begin(
+        &self,
+        source: &Label,
+        continuity: Option<&[u8]>,
+        size_bytes: Option<u64>,
+    ) -> Result<Begun, ArchiveError>;
 
     /// Which of up to [`HAVE_MAX`] chunks the appliance has, in the order asked.
     fn have(&self, session: u64, names: &[Name]) -> Result<Vec<bool>, ArchiveError>;

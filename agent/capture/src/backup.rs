@@ -14,6 +14,7 @@ use crate::log::LogWriter;
 use crate::pipeline;
 use crate::read::{PART_HELD, Shared};
 use crate::send::Sending;
+use crate::size::estimate;
 use crate::source::Selection;
 use crate::stat::filesystem_clock;
 use crate::task::{Counters, Halt};
@@ -86,7 +87,9 @@ impl Job<'_> {
         })
         .map_err(cached)?;
         let failed = |source| BackupError::Appliance { during: "beginning the backup", source };
-        let begun = self.appliance.begin(&self.config.label, base.as_deref()).map_err(failed)?;
+        let size = || estimate(&self.config.paths, &self.filter, &Halt::new(self.stop));
+        let size_bytes = if base.is_none() { size() } else { None };
+        let begun = self.appliance.begin(&self.config.label, base.as_deref(), size_bytes).map_err(failed)?;
         let result = self.scan(source, &begun, base.as_deref());
         if result.is_err() {
             self.appliance.abort(begun.session);

@@ -35,6 +35,7 @@ mod pipeline;
 mod read;
 mod seen;
 mod send;
+mod size;
 mod walk;
 
 mod backup;

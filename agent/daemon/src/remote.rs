@@ -37,9 +37,14 @@ impl Remote {
 }
 
 impl Appliance for Remote {
-    fn begin(&self, source: &Label, continuity: Option<&[u8]>) -> Result<Begun, ArchiveError> {
+    fn begin(
+        &self,
+        source: &Label,
+        continuity: Option<&[u8]>,
+        size_bytes: Option<u64>,
+    ) -> Result<Begun, ArchiveError> {
         let continuity = continuity.map(<[u8]>::to_vec);
-        match self.ask(Request::Begin { source: source.clone(), continuity })? {
+        match self.ask(Request::Begin { source: source.clone(), continuity, size_bytes })? {
             Reply::Begun { session, sequence, matched, empty } => {
                 Ok(Begun { session, sequence, matched, empty })
             }

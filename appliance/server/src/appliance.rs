@@ -10,7 +10,7 @@ use pool::{Pool, PoolArchive, PoolError, Readings, Scope, Shared};
 use wire::{Peer, Reply, Request};
 
 use crate::backup::Session;
-use crate::keeping::{Figures, Refusals};
+use crate::keeping::{Figures, Refusals, Trial};
 use crate::listen::{Authority, Backup, Begun, ListenError, Reader, Service};
 use crate::storage::Storage;
 use crate::{operator, tokens};
@@ -136,12 +136,14 @@ impl Service for Appliance {
         machine: MachineId,
         source: &Label,
         continuity: Option<&[u8]>,
+        size_bytes: Option<u64>,
     ) -> Result<(Begun, Box<dyn Backup>), ArchiveError> {
         let label = source.clone();
         let source = self.storage.change(move |pool| source_of(pool, machine, &label))?;
         self.refusals.check(source.id)?;
         let (storage, refusals) = (Arc::clone(&self.storage), Arc::clone(&self.refusals));
-        let (begun, session) = Session::begin(storage, refusals, source, continuity)?;
+        let trial = Trial::begin(&storage, &self.figures, &refusals, source.id, size_bytes)?;
+        let (begun, session) = Session::begin(storage, refusals, source, continuity, trial)?;
         Ok((begun, Box::new(session)))
     }
 

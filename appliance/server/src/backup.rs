@@ -11,7 +11,7 @@ use model::{MachineId, Name, SequenceNumber, SourceId};
 use pool::{Pool, PoolError};
 use wire::Finish;
 
-use crate::keeping::Refusals;
+use crate::keeping::{Refusals, Trial};
 use crate::listen::{Backup, Begun, Finished};
 use crate::storage::Storage;
 
@@ -39,6 +39,8 @@ pub(crate) struct Session {
     last_bundle: u64,
     durable: u64,
     waiting_bytes: u64,
+    /// It is the first backup of its source.
+    trial: Option<Trial>,
     _counted: Arc<()>,
 }
 
@@ -49,6 +51,7 @@ impl Session {
         refusals: Arc<Refusals>,
         source: Source,
         continuity: Option<&[u8]>,
+        trial: Option<Trial>,
     ) -> Result<(Begun, Self), ArchiveError> {
         let (machine, id) = (source.machine, source.id);
         let ingest = Ingest::begin(Arc::clone(storage.shared()), source, continuity)?;
@@ -65,6 +68,7 @@ impl Session {
             last_bundle: 0,
             durable: 0,
             waiting_bytes: 0,
+            trial,
             _counted: counted,
         };
         Ok((Begun { sequence, matched, empty }, session))
@@ -89,8 +93,11 @@ impl Backup for Session {
     }
 
     fn data(&mut self, number: u64, bundle: VerifiedBundle) -> Result<(), ArchiveError> {
-        let machine = self.machine;
-        self.waiting_bytes += bundle.body().len() as u64;
+        let (machine, length) = (self.machine, bundle.body().len() as u64);
+        if let Some(trial) = &mut self.trial {
+            trial.take(self.storage.shared(), length, self.waiting_bytes)?;
+        }
+        self.waiting_bytes += length;
         let settle = self.waiting_bytes >= DURABLE_BYTES;
         self.change(move |pool| {
             pool.put_bundle(machine, bundle)?;

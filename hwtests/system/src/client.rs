@@ -180,7 +180,7 @@ impl Hostile {
     /// Begins a backup of `files`; its number, and the last operation so far.
     pub fn begin(&mut self) -> Result<(u64, SequenceNumber)> {
         let source = Label::new("files")?;
-        self.send(2, &Request::Begin { source, continuity: None }, vec![])?;
+        self.send(2, &Request::Begin { source, continuity: None, size_bytes: None }, vec![])?;
         match self.answer(2)? {
             Reply::Begun { session, sequence, .. } => Ok((session, sequence)),
             other => bail!("{other:?}"),

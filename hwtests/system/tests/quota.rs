@@ -118,3 +118,57 @@ fn a_forecast_says_what_it_cannot_tell_yet_and_what_a_newcomer_would_cost() {
     site.stop_server().unwrap();
     check(&site);
 }
+
+#[test]
+fn a_newcomer_that_cannot_fit_is_refused_before_anything_of_others_goes() {
+    let site = Site::start().unwrap();
+    let (home, big) = (source(&site, "home"), source(&site, "big"));
+    for number in 1..=6 {
+        assert_eq!(back_up(&site, &home, number).0, Some(0));
+    }
+    keepfast(&site, &["retention", "set", "web1/home", "floor-points=2", "floor-age=0s"]);
+    keepfast(&site, &["retention", "bounds", "capacity=100MiB", "high=90%", "low=80%"]);
+    // Of the 90 MiB that there may be the others have 51, and need 19 of them.
+    for number in 0..10 {
+        fs::write(big.join(number.to_string()), noise(1000 + number, 10 << 20)).unwrap();
+    }
+    let stored = |site: &Site| {
+        let status = keepfast(site, &["pool", "status", "--json"]);
+        serde_json::from_str::<serde_json::Value>(&status).unwrap()["segment_bytes"].as_u64().unwrap() >> 20
+    };
+    wait_until("room is looked at", || (50..60).contains(&stored(&site)));
+    let refused = || {
+        let (code, words) = back_up(&site, &big, 2000);
+        assert_eq!(code, Some(1), "{words}");
+        for expected in [
+            "web1/big is refused: it is 111 MiB, its floor takes ",
+            " are lacking (",
+            "The pool may hold 90 MiB",
+            "2 points of web1/home (2 of the floor's newest points, 1 newest complete, 1 newest of all)",
+            "add a drive or raise the capacity",
+        ] {
+            assert!(words.contains(expected), "{words}");
+        }
+    };
+    refused();
+    assert!(stored(&site) <= 92, "{} MiB: not above its high-water mark", stored(&site));
+    refused();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!((points(&site, "home"), points(&site, "big")), (6, 0), "nothing of others went");
+    assert!(stored(&site) <= 92, "{} MiB", stored(&site));
+
+    // One that fits takes the room of what may go.
+    let small = source(&site, "small");
+    fs::write(small.join("more"), noise(3000, 40 << 20)).unwrap();
+    let (code, words) = back_up(&site, &small, 3001);
+    assert_eq!(code, Some(0), "its floor has room beside that of the others: {words}");
+    wait_until("points of others go for it", || points(&site, "home") < 6);
+    assert!(points(&site, "home") >= 2);
+
+    keepfast(&site, &["retention", "bounds", "capacity=400MiB"]);
+    wait_until("it is taken when there is room", || back_up(&site, &big, 2001).0 == Some(0));
+    assert_eq!(points(&site, "big"), 1);
+    site.verify().unwrap();
+    let audit = keepfast(&site, &["pool", "audit"]);
+    assert!(audit.ends_with("; 0 wrong\n"), "{audit}");
+}

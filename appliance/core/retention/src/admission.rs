@@ -81,6 +81,19 @@ impl Admission {
     }
 }
 
+/// What became of a source that was not known to fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal<'a> {
+    /// How large its agent said that it is.
+    pub announced_bytes: Option<u64>,
+    /// What came of it.
+    pub sent_bytes: u64,
+    /// What the pool takes.
+    pub used_bytes: u64,
+    /// What keeps others from going, in words.
+    pub kept: &'a str,
+}
+
 /// Says what admitting a source would mean.
 #[must_use]
 pub fn admission(outlook: &Outlook<'_>, newcomer: &Newcomer) -> Admission {

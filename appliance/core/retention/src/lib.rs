@@ -40,7 +40,7 @@ mod workload;
 
 mod sentences;
 
-pub use admission::{Admission, Newcomer, admission};
+pub use admission::{Admission, Newcomer, Refusal, admission};
 pub use bounds::{Marks, PoolBounds, WaterMark};
 pub use error::RetentionError;
 pub use forecast::{Forecast, HORIZON_DAYS, Outlook, forecast};

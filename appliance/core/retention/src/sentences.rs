@@ -106,6 +106,12 @@ fn gives(group: &[&Fold]) -> String {
 }
 
 fn keeps_in_words(keeps: &[Kept], names: Names<'_>) -> Vec<String> {
+    let kept = keeps_by_source(keeps, names).into_iter();
+    kept.map(|(points, reasons)| format!("Keep {points}: {reasons}.")).collect()
+}
+
+/// How many points of each source are kept, and for what reasons.
+fn keeps_by_source(keeps: &[Kept], names: Names<'_>) -> Vec<(String, String)> {
     let mut sources: BTreeMap<SourceId, (u64, BTreeMap<usize, u64>)> = BTreeMap::new();
     for kept in keeps {
         let (points, reasons) = sources.entry(kept.source).or_default();
@@ -123,7 +129,7 @@ fn keeps_in_words(keeps: &[Kept], names: Names<'_>) -> Vec<String> {
                     format!("{count} {}", KEEP_WORDS.get(place).map_or("", |(_, words)| words))
                 })
                 .collect();
-            format!("Keep {} of {}: {}.", points(count), names(source), reasons.join(", "))
+            (format!("{} of {}", points(count), names(source)), reasons.join(", "))
         })
         .collect()
 }

@@ -107,7 +107,7 @@ pub(crate) fn request(request: &Request) -> Result<(), WireError> {
             short("secret of a token", SECRET_LENGTH_MAX, secret.len())?;
             short("name of a host", TEXT_LENGTH_MAX, host.len())
         }
-        Request::Begin { source, continuity } => {
+        Request::Begin { source, continuity, .. } => {
             short("continuity token", SECRET_LENGTH_MAX, continuity.as_ref().map_or(0, Vec::len))?;
             label(source)
         }

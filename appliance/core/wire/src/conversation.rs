@@ -88,6 +88,8 @@ pub enum Event {
         source: Label,
         /// The continuity token.
         continuity: Option<Vec<u8>>,
+        /// How much the agent says that there is.
+        size_bytes: Option<u64>,
     },
     /// Say which chunks are there.
     Have {
@@ -324,14 +326,14 @@ impl Conversation {
                 Ok(Event::Hello { id, version: version.min(VERSION), software })
             }
             Request::Join { secret, host } => Ok(Event::Join { id, secret, host }),
-            Request::Begin { source, continuity } => {
+            Request::Begin { source, continuity, size_bytes } => {
                 let pending = self.in_flight.values().filter(|asked| **asked == Asked::Begin).count();
                 let found = self.sessions.len() + pending;
                 if found > SESSIONS_MAX {
                     let (most, found) = (SESSIONS_MAX as u64, found as u64);
                     return Err(WireError::TooMany { what: "backups at a time", most, found });
                 }
-                Ok(Event::Begin { id, source, continuity })
+                Ok(Event::Begin { id, source, continuity, size_bytes })
             }
             Request::Have { session, names } => {
                 Ok(self.within("have", session, id)?.unwrap_or(Event::Have { id, session, names }))

@@ -60,6 +60,9 @@ pub enum Request {
         /// The continuity token of the point that the agent's cache holds.
         #[cbor(n(1), with = "minicbor::bytes")]
         continuity: Option<Vec<u8>>,
+        /// How many bytes the agent expects to read, if it knows of no point yet: a claim, not a promise.
+        #[n(2)]
+        size_bytes: Option<u64>,
     },
     /// Asks which chunks of the client's machine the appliance has.
     #[n(3)]

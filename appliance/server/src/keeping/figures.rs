@@ -10,6 +10,8 @@ use pool::Shared;
 
 /// Most points that are measured at a time.
 const MEASURED_AT_A_TIME: usize = 64;
+/// Most steps of measuring that somebody waits for.
+const STEPS_MAX: usize = 32;
 
 /// What a point holds alone, between the neighbours that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,16 @@ impl Figures {
     /// What points hold alone, of those that were measured.
     pub(super) fn own_bytes(&self) -> BTreeMap<PointKey, u64> {
         self.measured().iter().map(|(key, measure)| (*key, measure.bytes)).collect()
+    }
+
+    /// Measures as many points of the last `recent` of each source as somebody can wait for.
+    pub(super) fn measure_some(&self, shared: &Arc<Shared>, recent: usize) -> Result<(), ArchiveError> {
+        for _ in 0..STEPS_MAX {
+            if !self.measure(shared, recent)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Measures points that are not measured between the neighbours that they have, of the last `recent` of each source;

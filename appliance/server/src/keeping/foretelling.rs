@@ -24,8 +24,6 @@ use crate::appliance::Appliance;
 
 /// Points of each source that are measured for a forecast: so many tell how long bytes live.
 const RECENT_POINTS: usize = 16;
-/// Most steps of measuring for one forecast; what is not measured by then is taken to hold nothing alone.
-const STEPS_MAX: usize = 32;
 /// A source that is not there.
 const NEWCOMER: SourceId = SourceId(u64::MAX);
 /// A day.
@@ -113,11 +111,7 @@ impl Scale {
 /// Says how long it lasts, and what admitting another source would cost.
 pub(super) fn foretell(appliance: &Appliance, admit: Option<Admit>) -> Result<Kept, ArchiveError> {
     let (shared, figures) = (appliance.storage().shared(), appliance.figures());
-    for _ in 0..STEPS_MAX {
-        if !figures.measure(shared, RECENT_POINTS)? {
-            break;
-        }
-    }
+    figures.measure_some(shared, RECENT_POINTS)?;
     let present = Present::of(shared, figures)?;
     let today = shared.clock().now();
     let outlook = present.outlook(HORIZON_DAYS);

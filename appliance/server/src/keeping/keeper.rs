@@ -5,7 +5,7 @@
 //! folds the figures are looked at again.
 //!
 //! What nothing refers to is also what a backup has sent that was broken off, and that it need not send again. So room is
-//! given back only after points went, or when it is short.
+//! given back only after points went, after a backup was refused on its way, or when it is short.
 //!
 //! Time for floors is witnessed here, by the monotonic clock, and kept with the pool.
 
@@ -56,7 +56,7 @@ pub(crate) struct Keeper {
     is_frozen: bool,
     /// The pool is above its high-water mark.
     is_pressed: bool,
-    /// Points went whose room may not all have come back.
+    /// Points went, or a backup was refused, whose room may not all have come back.
     has_folded: bool,
     /// When plans were drawn last, and over what.
     planned: Option<(Duration, u64)>,
@@ -126,6 +126,7 @@ impl Keeper {
         if self.is_due(pool.shared()) && self.fold(pool)? {
             return Ok(Duration::ZERO);
         }
+        self.has_folded |= self.refusals.has_left_room();
         if !self.is_pressed && !self.has_folded {
             self.refusals.note_end();
             return Ok(LOOK_EVERY);

@@ -1,5 +1,6 @@
 //! What is kept and what goes: policies in the settings of the pool, plans over it, and the keeper who carries them out.
 
+mod admitting;
 mod figures;
 mod foretelling;
 mod keeper;
@@ -8,6 +9,7 @@ mod picture;
 mod refusals;
 mod settings;
 
+pub(crate) use admitting::Trial;
 pub(crate) use figures::Figures;
 pub(crate) use keeper::Keeper;
 pub(crate) use orders::answer;

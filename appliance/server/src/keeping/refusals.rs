@@ -1,6 +1,7 @@
 //! Why data is not taken: from some sources, because what must be kept leaves no room; from all, while room is made.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use model::archive::ArchiveError;
@@ -21,6 +22,8 @@ pub(crate) struct Refusals {
     progress: Mutex<Progress>,
     /// How far the keeper was when a source was last told to try again.
     told: Mutex<BTreeMap<SourceId, Progress>>,
+    /// A backup was refused while it was under way; what it has sent is of no use.
+    has_left_room: AtomicBool,
 }
 
 /// What the keeper has done so far.
@@ -36,6 +39,16 @@ impl Refusals {
     /// Says anew who is refused.
     pub(crate) fn replace(&self, sentences: BTreeMap<SourceId, String>) {
         *self.sentences.lock().unwrap_or_else(PoisonError::into_inner) = sentences;
+    }
+
+    /// Says that what a refused backup has sent may go.
+    pub(crate) fn leave_room(&self) {
+        self.has_left_room.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anybody said so since this was asked last.
+    pub(super) fn has_left_room(&self) -> bool {
+        self.has_left_room.swap(false, Ordering::Relaxed)
     }
 
     /// Fails if nothing more is taken from a source.

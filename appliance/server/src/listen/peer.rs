@@ -247,7 +247,9 @@ impl Talk {
         match event {
             Event::Hello { id, version, software } => self.welcome(id, version, &software).await,
             Event::Join { id, secret, host } => self.join(id, secret, host),
-            Event::Begin { id, source, continuity } => self.begin(id, source, continuity).await,
+            Event::Begin { id, source, continuity, size_bytes } => {
+                self.begin(id, source, continuity, size_bytes).await
+            }
             Event::Have { id, session, names } => self.command(session, Command::Have { id, names }),
             Event::Data { session, number, bulk, cost } => {
                 let Some((_, key)) = &self.who.machine else { return Err(Ending::Internal) };
@@ -303,7 +305,13 @@ impl Talk {
         Ok(())
     }
 
-    async fn begin(&mut self, id: u32, source: Label, continuity: Option<Vec<u8>>) -> Result<(), Ending> {
+    async fn begin(
+        &mut self,
+        id: u32,
+        source: Label,
+        continuity: Option<Vec<u8>>,
+        size_bytes: Option<u64>,
+    ) -> Result<(), Ending> {
         let Some((machine, _)) = &self.who.machine else { return Err(Ending::Internal) };
         let machine = machine.id;
         let shared = Arc::clone(&self.shared);
@@ -318,8 +326,9 @@ impl Talk {
         self.work.spawn(async move {
             let _lookup = shared.lookups.acquire().await;
             let service = Arc::clone(&shared.service);
-            let beginning =
-                tokio::task::spawn_blocking(move || service.backup(machine, &source, continuity.as_deref()));
+            let beginning = tokio::task::spawn_blocking(move || {
+                service.backup(machine, &source, continuity.as_deref(), size_bytes)
+            });
             Done::Begun { id, begun: settle(beginning.await), permit }
         });
         Ok(())

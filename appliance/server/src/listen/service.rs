@@ -25,12 +25,13 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// What a peer may read, for as long as it is connected.
     fn reader(&self, peer: &Peer) -> Arc<dyn Reader>;
 
-    /// Begins a backup of a source, which is made if it is new.
+    /// Begins a backup of a source, which is made if it is new, and of which the agent may have said how large it is.
     fn backup(
         &self,
         machine: MachineId,
         source: &Label,
         continuity: Option<&[u8]>,
+        size_bytes: Option<u64>,
     ) -> Result<(Begun, Box<dyn Backup>), ArchiveError>;
 
     /// Does what only the operator may ask for.

@@ -141,7 +141,13 @@ impl State {
 }
 
 impl Appliance for Memory {
-    fn begin(&self, source: &Label, continuity: Option<&[u8]>) -> Result<Begun, ArchiveError> {
+    fn begin(
+        &self,
+        source: &Label,
+        continuity: Option<&[u8]>,
+        size_bytes: Option<u64>,
+    ) -> Result<Begun, ArchiveError> {
+        assert!(size_bytes.is_none() || continuity.is_none(), "only a first backup says how much there is");
         assert_eq!(source.as_str(), "home");
         let mut state = self.message()?;
         let newest = state.points.last();

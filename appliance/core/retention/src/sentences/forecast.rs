@@ -6,14 +6,19 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use model::{SourceId, Time};
 
-use super::{Names, points};
-use crate::admission::Admission;
-use crate::forecast::Forecast;
+use super::{Names, keeps_by_source, points};
+use crate::admission::{Admission, Refusal};
+use crate::forecast::{Forecast, Outlook};
+use crate::judge::judge;
 use crate::measured::Certainty;
+use crate::plan::Kept;
 use crate::prospect::Prospect;
 use crate::quantity::{Size, Span};
 use crate::reach::Reach;
 use crate::simulation::DAY;
+
+/// Most groups of points that a sentence names.
+const KEPT_MAX: usize = 5;
 
 impl Prospect {
     /// The forecast in sentences, made on a day.
@@ -138,6 +143,62 @@ impl Admission {
         words.push(format!("The pool {}; without {newcomer} it {}.", full(&self.with), full(&self.without)));
         words.extend(self.with.refusal_in_words(names, today));
         words
+    }
+}
+
+impl Admission {
+    /// Why the first backup of a source goes no further: what its floor needs, what there is, what keeps the rest, and
+    /// what would help.
+    #[must_use]
+    pub fn refusal_in_words(&self, newcomer: &str, refusal: &Refusal<'_>) -> String {
+        let Refusal { announced_bytes, sent_bytes, used_bytes, kept } = *refusal;
+        let (room, others) = (Size(self.room_bytes), Size(self.others_bytes));
+        let left = Size(self.room_bytes.saturating_sub(self.others_bytes));
+        let sent = format!("{} of it came, and the pool holds {}", Size(sent_bytes), Size(used_bytes));
+        let why = match announced_bytes {
+            Some(announced) if !self.fits() => format!(
+                "is refused: it is {}, its floor takes {}, and there are {left} for it if everything goes that may go, so {} are lacking ({sent})",
+                Size(announced),
+                Size(self.floor_bytes),
+                Size(self.lacking_bytes())
+            ),
+            Some(announced) => format!(
+                "is refused: it is larger than the {} that its agent spoke of ({sent})",
+                Size(announced)
+            ),
+            None => format!(
+                "is refused: its agent did not say how large it is, and the room that is free is used up ({sent})"
+            ),
+        };
+        format!(
+            "{newcomer} {why}. Nothing of others goes for it. The pool may hold {room}, and others keep {others} in any case: {kept}. What would help: add a drive or raise the capacity; lower its floor or that of others; protect less of it."
+        )
+    }
+}
+
+impl Outlook<'_> {
+    /// What would be left if everything went that may go, and why.
+    #[must_use]
+    pub fn kept_in_words(&self, names: Names<'_>) -> String {
+        let mut keeps = Vec::new();
+        for (source, its) in &self.state.sources {
+            let policy = self.policies.get(source).copied().unwrap_or_default();
+            let judged = its.points().iter().zip(judge(its.points(), &policy, self.now.witnessed));
+            keeps.extend(judged.filter_map(|(point, mut reasons)| {
+                reasons.retain(|reason| reason.protects());
+                let kept = Kept { source: *source, number: point.number, reasons };
+                (!kept.reasons.is_empty()).then_some(kept)
+            }));
+        }
+        let kept = keeps_by_source(&keeps, names);
+        let kept: Vec<String> =
+            kept.into_iter().map(|(points, reasons)| format!("{points} ({reasons})")).collect();
+        let more = kept.len().saturating_sub(KEPT_MAX);
+        match (kept.is_empty(), more) {
+            (true, _) => "no points of theirs".to_owned(),
+            (_, 0) => kept.join(", "),
+            _ => format!("{}, and {more} more", kept.get(..KEPT_MAX).unwrap_or_default().join(", ")),
+        }
     }
 }
 

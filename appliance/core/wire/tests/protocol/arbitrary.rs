@@ -142,8 +142,8 @@ fn sending() -> impl Strategy<Value = Request> {
     prop_oneof![
         (any::<u16>(), text()).prop_map(|(version, software)| Request::Hello { version, software }),
         (bytes(16), text()).prop_map(|(secret, host)| Request::Join { secret, host }),
-        (label(), option::of(bytes(32)))
-            .prop_map(|(source, continuity)| Request::Begin { source, continuity }),
+        (label(), option::of(bytes(32)), option::of(any::<u64>()))
+            .prop_map(|(source, continuity, size_bytes)| Request::Begin { source, continuity, size_bytes }),
         (session(), vec(name(), 0..40)).prop_map(|(session, names)| Request::Have { session, names }),
         (session(), any::<u64>()).prop_map(|(session, number)| Request::Data { session, number }),
         (session(), 1u64.., 1..=8192u32).prop_map(|(session, first, count)| Request::Operations {

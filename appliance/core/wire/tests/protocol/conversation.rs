@@ -20,7 +20,7 @@ fn hello(version: u16) -> Request {
 }
 
 fn begin() -> Request {
-    Request::Begin { source: Label::new("home").unwrap(), continuity: None }
+    Request::Begin { source: Label::new("home").unwrap(), continuity: None, size_bytes: None }
 }
 
 fn finish(session: u64, last: u64) -> Request {

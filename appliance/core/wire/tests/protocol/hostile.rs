@@ -188,7 +188,11 @@ impl Model {
         };
         let request = match random.below(12) {
             0 => Request::Hello { version: 1, software: "r".into() },
-            1 | 2 => Request::Begin { source: model::record::Label::new("s").unwrap(), continuity: None },
+            1 | 2 => Request::Begin {
+                source: model::record::Label::new("s").unwrap(),
+                continuity: None,
+                size_bytes: None,
+            },
             3 => Request::Have { session, names: vec![] },
             4..=6 => Request::Data { session, number: bundle + 1 },
             7 | 8 => {

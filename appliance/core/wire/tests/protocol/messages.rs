@@ -79,8 +79,8 @@ fn impossible_values_of_requests_are_refused() {
     let cases = [
         Request::Join { secret: vec![0; 257], host: "h".into() },
         Request::Join { secret: vec![0; 16], host: long },
-        Request::Begin { source: escape.clone(), continuity: None },
-        Request::Begin { source: unchecked_label("home"), continuity: Some(vec![0; 257]) },
+        Request::Begin { source: escape.clone(), continuity: None, size_bytes: None },
+        Request::Begin { source: unchecked_label("home"), continuity: Some(vec![0; 257]), size_bytes: None },
         Request::Chunks { point, names: names.clone() },
         Request::Places { point, names },
         Request::Item { point, key: vec![0; 266] },

@@ -83,7 +83,8 @@ fn a_backup_that_cannot_begin_says_why() {
     let doors = open();
     let connection = doors.connect(1);
     let source = Label::new("busy").unwrap();
-    let error = connection.request(Request::Begin { source, continuity: None }).unwrap_err();
+    let error =
+        connection.request(Request::Begin { source, continuity: None, size_bytes: None }).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy);
     begin(&connection);
 }
@@ -153,7 +154,7 @@ fn one_machine_does_not_take_the_places_of_others() {
         begin(connection);
     }
     let source = Label::new("one more").unwrap();
-    let one_more = Request::Begin { source, continuity: None };
+    let one_more = Request::Begin { source, continuity: None, size_bytes: None };
     let error = connect().request(one_more).unwrap_err();
     assert!(error.kind() == ErrorKind::Busy && error.to_string().contains("too many backups"), "{error}");
     let other = doors.connect(2);

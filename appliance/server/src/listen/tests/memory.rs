@@ -77,7 +77,7 @@ fn what_an_agent_may_have_under_way_is_bounded() {
     doors.played.slowness.store(2000, std::sync::atomic::Ordering::SeqCst);
     let mut raw = Raw::agent(&doors, 1);
     raw.greet();
-    raw.ask(2, &Request::Begin { source: Label::new("home").unwrap(), continuity: None });
+    raw.ask(2, &Request::Begin { source: Label::new("home").unwrap(), continuity: None, size_bytes: None });
     while !matches!(raw.next(), Some((2, Reply::Begun { .. }))) {}
     let data = bundle(&[noise(1, 1 << 20)], KEY);
     let bulk = [data.encode_head(), data.into_body()].concat();

@@ -182,7 +182,10 @@ impl Raw {
     /// Sends noise as operations; the backup fails, the connection stays.
     pub(crate) fn breaks_with_noise(mut self) {
         self.greet();
-        self.ask(2, &Request::Begin { source: Label::new("home").unwrap(), continuity: None });
+        self.ask(
+            2,
+            &Request::Begin { source: Label::new("home").unwrap(), continuity: None, size_bytes: None },
+        );
         assert!(matches!(self.next(), Some((2, Reply::Begun { session: 1, .. }))));
         let first = model::SequenceNumber(101);
         self.send(0, &Request::Operations { session: 1, first, count: 5 }, vec![0xff; 100]);
@@ -201,7 +204,8 @@ fn the_operator_asks_what_only_the_operator_may() {
     assert!(connection.welcome().naming_key.is_none());
     assert!(matches!(connection.request(Request::Status).unwrap().0, Reply::Status { .. }));
     let source = Label::new("home").unwrap();
-    let error = connection.request(Request::Begin { source, continuity: None }).unwrap_err();
+    let error =
+        connection.request(Request::Begin { source, continuity: None, size_bytes: None }).unwrap_err();
     assert_eq!(error.kind(), model::ErrorKind::Refused);
 }
 
@@ -238,7 +242,7 @@ fn signs_of_life_come_while_a_backup_is_open_and_not_otherwise() {
     let mut raw = Raw::agent(&doors, 1);
     raw.greet();
     std::thread::sleep(Duration::from_millis(300));
-    raw.ask(2, &Request::Begin { source: Label::new("home").unwrap(), continuity: None });
+    raw.ask(2, &Request::Begin { source: Label::new("home").unwrap(), continuity: None, size_bytes: None });
     let began = Instant::now();
     let mut signs_before = 0;
     while !matches!(raw.next().unwrap(), (2, Reply::Begun { .. })) {

@@ -126,6 +126,7 @@ impl Service for Front {
         _: MachineId,
         source: &Label,
         continuity: Option<&[u8]>,
+        _: Option<u64>,
     ) -> Result<(Begun, Box<dyn Backup>), ArchiveError> {
         if source.as_str() == "busy" {
             return Err(error(ErrorKind::Busy, "a backup of this source is running"));
@@ -422,7 +423,7 @@ impl Drop for Doors {
 /// Begins a backup; its number.
 pub(crate) fn begin(connection: &Connection) -> u64 {
     let source = Label::new("home").unwrap();
-    match connection.request(Request::Begin { source, continuity: None }).unwrap().0 {
+    match connection.request(Request::Begin { source, continuity: None, size_bytes: None }).unwrap().0 {
         Reply::Begun { session, sequence, .. } => {
             assert_eq!(sequence.0, 100);
             session
