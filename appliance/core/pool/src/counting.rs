@@ -9,6 +9,10 @@
 //! Invariants: the catalog notes which points are counted, in the transaction that brings their references. A point
 //! that was dropped stays in the row until it is counted out, and its pages stay readable that long. Nothing is given
 //! back before everything is counted. References that fall below zero are damage of the catalog.
+//!
+//! A point that was dropped and has a page which cannot be read is not counted out: what was counted of that is taken
+//! back, and it stays in the row until it is tried again at the next opening. So what it holds is not given back,
+//! what others held is, and no reference is ever too low.
 
 use std::sync::Arc;
 
@@ -16,7 +20,7 @@ use minicbor::{Decode, Encode};
 use model::SourceId;
 use model::archive::PointKey;
 use model::item::{Extent, Item};
-use tree::{Birth, Births, ItemTree, Items, Root};
+use tree::{Birth, BirthOf, Births, ItemTree, Items, Root};
 
 use crate::PoolError;
 use crate::archive::{tree_error, tree_root};
@@ -56,6 +60,9 @@ pub struct Progress {
     /// Bytes of files that the point before it has and the point has not.
     #[n(8)]
     removed_bytes: u64,
+    /// The walks are taken back, the last one first; births of this one that are.
+    #[n(9)]
+    undone: Option<u64>,
 }
 
 /// How far a count has come.
@@ -125,11 +132,12 @@ impl State {
                 births: 0,
                 written_bytes: 0,
                 removed_bytes: 0,
+                undone: None,
             }
         };
         let mut held = Vec::new();
         for point in self.registry.dropped.values() {
-            if !is_held(point.key()) {
+            if !is_held(point.key()) && !self.given_up.contains(&point.key()) {
                 return Some(begin(point.key(), true));
             }
             held.push(point.key());
@@ -144,6 +152,16 @@ impl State {
         let Some(number) = number else { return Ok(Root::EMPTY) };
         let point = self.registry.readable(source, number);
         tree_root(point.ok_or(PoolError::CatalogValue("its counted points"))?)
+    }
+
+    /// Gives a point up that cannot be counted out; nothing of it has been.
+    fn give_up_count(&mut self, progress: &Progress) {
+        let Progress { source, point: number, .. } = *progress;
+        self.progress = None;
+        self.given_up.insert(PointKey { source, number });
+        self.damage.push(format!(
+            "what only point {number} of source {source} held is not given back: a page of it cannot be read"
+        ));
     }
 
     /// Notes that a point is in its row, or out of it.
@@ -177,7 +195,7 @@ impl Pool {
     /// Counts on, no more than so many births.
     ///
     /// # Errors
-    /// Also when a page of a point cannot be read: then nothing is given back, and the pool goes on.
+    /// Also when a page of a point that is not counted cannot be read: then nothing is given back, and the pool goes on.
     pub fn count(&mut self, births_max: usize) -> Result<Counted, PoolError> {
         if self.is_failed() {
             return Err(PoolError::Failed);
@@ -185,14 +203,10 @@ impl Pool {
         let shared = Arc::clone(self.shared());
         let mut left = births_max;
         while left > 0 {
-            match self.resume_count(&shared)? {
-                Next::Nothing => return Ok(Counted::All),
-                Next::Noted => {}
-                Next::Walk(mut counting) => {
-                    if !count_births(&shared, &mut counting, &mut left)? {
-                        self.counting = Some(counting);
-                    }
-                }
+            match self.count_some(&shared, &mut left) {
+                Ok(Counted::All) => return Ok(Counted::All),
+                Ok(Counted::More) => {}
+                Err(error) => self.undo_count(&shared, error)?,
             }
             // Where nothing is born there is something to do all the same.
             left = left.saturating_sub(1);
@@ -201,6 +215,36 @@ impl Pool {
             }
         }
         Ok(Counted::More)
+    }
+
+    fn count_some(&mut self, shared: &Arc<Shared>, left: &mut usize) -> Result<Counted, PoolError> {
+        match self.resume_count(shared)? {
+            Next::Nothing => return Ok(Counted::All),
+            Next::Noted => {}
+            Next::Walk(mut counting) => {
+                if !count_births(shared, &mut counting, left)? {
+                    self.counting = Some(counting);
+                }
+            }
+        }
+        Ok(Counted::More)
+    }
+
+    /// Begins to take back what was counted of a point that leaves, if the reason is that its tree, or that of a point
+    /// beside it, cannot be read.
+    fn undo_count(&mut self, shared: &Shared, error: PoolError) -> Result<(), PoolError> {
+        let mut state = shared.state_mut();
+        match &mut state.progress {
+            Some(progress)
+                if progress.is_leaving
+                    && progress.undone.is_none()
+                    && matches!(error, PoolError::Tree(..)) =>
+            {
+                progress.undone = Some(0);
+                Ok(())
+            }
+            _ => Err(error),
+        }
     }
 
     /// The walk that is to go on, from where it is.
@@ -229,50 +273,95 @@ impl Pool {
         drop(state);
         let mut births = ItemTree::default().births(Arc::clone(shared), &before, &after);
         // What was counted before the pool was opened again is passed over.
-        for _ in 0..progress.births {
+        for _ in 0..progress.undone.unwrap_or(progress.births) {
             births.next().transpose().map_err(tree_error)?;
         }
         Ok(Next::Walk(Box::new(Counting { progress, births })))
     }
 }
 
-/// Counts births of a walk, `left` at most; whether the walk is at its end.
+/// Counts births of a walk, `left` at most, or takes them back; whether the walk is at its end.
 fn count_births(shared: &Shared, counting: &mut Counting, left: &mut usize) -> Result<bool, PoolError> {
     let Counting { progress, births } = counting;
     let walks = progress.walks(shared.planted);
     let (_, after, sign) = *walks.get(progress.walks as usize).ok_or(PoolError::CatalogValue("its count"))?;
-    let found: Vec<_> = births.take(*left).collect::<Result<_, _>>().map_err(tree_error)?;
-    let is_done = found.len() < *left;
+    let counted = progress.undone.map(|undone| progress.births - undone);
+    let most = counted.map_or(*left, |counted| usize::try_from(counted).unwrap_or(*left).min(*left));
+    let found: Vec<_> = births.take(most).collect::<Result<_, _>>().map_err(tree_error)?;
+    let (count, is_at_end) = (found.len() as u64, found.len() < most);
     *left -= found.len();
     let mut state = shared.state_mut();
-    progress.births += found.len() as u64;
-    for birth in found {
-        if !progress.is_leaving
-            && let Birth::Item(_, Item::Extent(Extent::Chunk { length, .. })) = &birth
-        {
-            let is_written = after == Some(progress.point);
-            let sum = if is_written { &mut progress.written_bytes } else { &mut progress.removed_bytes };
-            *sum = sum.saturating_add(u64::from(*length));
-        }
-        match birth {
-            _ if sign == 0 => {}
-            Birth::Page(name) => state.recent.pages.entry(name).or_default().references += sign,
-            Birth::Item(_, Item::Extent(Extent::Chunk { name, .. })) => {
-                let change = state.recent.chunks.entry(name).or_default();
-                change.references += sign;
-                change.holders.add(progress.source, sign);
-            }
-            Birth::Item(..) => {}
-        }
+    if !progress.is_leaving {
+        progress.measure(&found, after);
     }
+    state.refer(progress.source, found, if counted.is_some() { -sign } else { sign });
+    let is_done = match &mut progress.undone {
+        Some(undone) => {
+            *undone += count;
+            is_at_end || *undone == progress.births
+        }
+        None => {
+            progress.births += count;
+            is_at_end
+        }
+    };
     state.progress = Some(*progress);
     if is_done {
-        progress.walks += 1;
-        progress.births = 0;
+        progress.end_walk();
         state.progress = Some(*progress);
-        if progress.walks as usize == walks.len() {
+        if progress.is_given_up() {
+            state.give_up_count(progress);
+        } else if progress.walks as usize == walks.len() {
             state.finish_count(progress);
         }
     }
     Ok(is_done)
+}
+
+impl Progress {
+    /// Adds up the bytes of files among births of the point, or of the one before it, over the other.
+    fn measure(&mut self, found: &[BirthOf<Items>], after: Option<u64>) {
+        let is_written = after == Some(self.point);
+        let sum = if is_written { &mut self.written_bytes } else { &mut self.removed_bytes };
+        for birth in found {
+            if let Birth::Item(_, Item::Extent(Extent::Chunk { length, .. })) = birth {
+                *sum = sum.saturating_add(u64::from(*length));
+            }
+        }
+    }
+
+    /// Goes on to the next walk; to the one before while they are taken back.
+    fn end_walk(&mut self) {
+        match self.undone {
+            Some(_) if self.walks == 0 => self.births = 0,
+            Some(_) => (self.walks, self.births) = (self.walks - 1, u64::MAX),
+            None => (self.walks, self.births) = (self.walks + 1, 0),
+        }
+        self.undone = self.undone.map(|_| 0);
+    }
+
+    /// Whether everything is taken back.
+    fn is_given_up(&self) -> bool {
+        self.undone.is_some() && (self.walks, self.births) == (0, 0)
+    }
+}
+
+impl State {
+    /// Adds references to what is born.
+    fn refer(&mut self, source: SourceId, births: Vec<BirthOf<Items>>, sign: i64) {
+        if sign == 0 {
+            return;
+        }
+        for birth in births {
+            match birth {
+                Birth::Page(name) => self.recent.pages.entry(name).or_default().references += sign,
+                Birth::Item(_, Item::Extent(Extent::Chunk { name, .. })) => {
+                    let change = self.recent.chunks.entry(name).or_default();
+                    change.references += sign;
+                    change.holders.add(source, sign);
+                }
+                Birth::Item(..) => {}
+            }
+        }
+    }
 }

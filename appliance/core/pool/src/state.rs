@@ -65,6 +65,8 @@ pub(crate) struct State {
     pub(crate) uncounted: BTreeSet<PointKey>,
     /// Dropped points of which there is no other record.
     pub(crate) gone: BTreeSet<PointKey>,
+    /// Dropped points that stay in their rows because not all of them can be read.
+    pub(crate) given_up: BTreeSet<PointKey>,
     /// What is being counted.
     pub(crate) progress: Option<Progress>,
     /// Segments that are gone, whose chunks and pages the catalog may have still.
@@ -280,6 +282,7 @@ impl State {
             counted: BTreeSet::new(),
             uncounted: BTreeSet::new(),
             gone: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             progress: None,
             unswept: BTreeSet::new(),
             leaving: BTreeSet::new(),

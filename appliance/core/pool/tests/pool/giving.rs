@@ -10,7 +10,9 @@ use model::archive::PointKey;
 use pool::layout::segment_path;
 use pool::{Counted, Effort, Options, Pool, Reclaimed, Thrift};
 
-use crate::drive::{DATA, IN_PAYLOAD, Watched, frames, last_meta, rot, segments, unreadable};
+use crate::drive::{
+    DATA, IN_PAYLOAD, PAGES, Watched, frames, frames_of, last_meta, rot, segments, unreadable,
+};
 use crate::reclaim::{audit, drop_points, reclaim};
 use crate::world::{
     Home, bundle, chunks, files, filled, open, open_without_catalog, options, points, read_points, roomy,
@@ -237,4 +239,82 @@ fn a_step_of_counting_is_bounded_also_where_there_are_no_births() {
     let mut pool = open_without_catalog(&disk, 2, roomy());
     assert!(steps(&mut pool).is_some_and(|steps| steps >= 10));
     audit(&mut pool);
+}
+
+#[test]
+fn a_point_with_a_page_that_cannot_be_read_keeps_what_it_holds_and_no_other_does() {
+    for victim in [1, 5, 10] {
+        let disk = SimDisk::new(1);
+        let (mut pool, home) = filled(&disk, roomy(), 12);
+        drop_points(&mut pool, &home, []);
+        pool.flush_catalog().unwrap();
+        drop(pool);
+        // The pages of a point are in a frame of their own.
+        let (path, bytes) = last_meta(&disk);
+        let page = frames_of(&bytes, PAGES)[victim - 1];
+        let sound = disk.snapshot();
+        rot(&disk, &path, page, IN_PAYLOAD);
+        let mut pool = open(&disk, 2, options()).unwrap();
+        drop_points(&mut pool, &home, 1..=10);
+        let freed = reclaim(&mut pool);
+        assert!(freed > 0, "what others held comes back");
+        let damage = pool.shared().damage();
+        assert!(damage.iter().any(|line| line.contains("is not given back")), "{damage:?}");
+        assert_eq!(read_points(&pool), [11, 12]);
+        pool.flush_catalog().unwrap();
+        drop(pool);
+        // The page is back: all of it is given back, and the books are right.
+        disk.overwrite(&path, 0, &sound.files()[&path]).unwrap();
+        let mut pool = open(&disk, 3, options()).unwrap();
+        while pool.count(1000).unwrap() == Counted::More {}
+        reclaim(&mut pool);
+        audit(&mut pool);
+        assert_eq!((read_points(&pool), pool.shared().verify(None).unwrap().damage.len()), (vec![11, 12], 0));
+        for number in 1..=10 {
+            let known = pool.shared().known(home.machine.id, &home.names(&pool, number)).unwrap();
+            assert_eq!(known, [true, false, false, false], "chunks of {number}");
+        }
+    }
+}
+
+#[test]
+fn a_crash_while_a_count_is_taken_back_leaves_the_books_right() {
+    let mut random = Random::new(5);
+    for at in (1..).step_by(2) {
+        let disk = SimDisk::new(at);
+        let (mut pool, home) = filled(&disk, Options { catalog_batch: 1, ..roomy() }, 8);
+        drop_points(&mut pool, &home, []);
+        pool.flush_catalog().unwrap();
+        drop(pool);
+        let (path, bytes) = last_meta(&disk);
+        let sound = disk.snapshot();
+        rot(&disk, &path, frames_of(&bytes, PAGES)[4], IN_PAYLOAD);
+        let mut pool = open(&disk, 2, Options { catalog_batch: 1, ..options() }).unwrap();
+        let keys: Vec<_> = (1..=6).map(|number| PointKey { source: home.source.id, number }).collect();
+        pool.drop_points(&keys).unwrap();
+        disk.fail(FaultPlan::lasting(Fault::Crash, disk.operations() + at));
+        let mut is_done = false;
+        while let Ok(counted) = pool.count(3) {
+            is_done = counted == Counted::All;
+            if is_done {
+                break;
+            }
+        }
+        drop(pool);
+        let disk = disk.crash_with(Survival::draw(&mut random), &mut random);
+        disk.overwrite(&path, 0, &sound.files()[&path]).unwrap();
+        let mut pool = open(&disk, 3, options()).unwrap();
+        while pool.count(5).unwrap() == Counted::More {}
+        assert_eq!(pool.audit().unwrap().wrong, Vec::<String>::new(), "{at}");
+        pool.flush_catalog().unwrap();
+        drop(pool);
+        // What was being taken back was given up; the next opening tries it again.
+        let mut pool = open(&disk, 4, options()).unwrap();
+        while pool.count(5).unwrap() == Counted::More {}
+        audit(&mut pool);
+        assert_eq!(read_points(&pool), [7, 8], "{at}");
+        if is_done {
+            break;
+        }
+    }
 }
