@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use host::{HostClock, HostDisk, HostEntropy};
 use medium::Entropy;
 use pool::keys::{Unlock, parse_recovery_text, recovery_text};
+use pool::layout::SegmentLimits;
 use pool::{Options, Pool, PoolError, World};
 use zeroize::Zeroizing;
 
@@ -23,6 +24,11 @@ const RESERVE_LEAST: u64 = 8 << 20;
 /// Bytes of it at most: a segment that is moved, and batches of a catalog of any size.
 const RESERVE_MOST: u64 = 256 << 20;
 
+/// Segments that a drive has at least when it is full.
+const SEGMENTS_LEAST: u64 = 64;
+/// Bytes at which a segment is sealed at least, however small the drive is.
+const SEGMENT_LEAST: u64 = 8 << 20;
+
 /// Where an appliance keeps everything.
 pub(crate) struct DataDirectory(PathBuf);
 
@@ -32,11 +38,17 @@ pub(crate) struct OpenedPool {
     pub(crate) recovery: Option<Zeroizing<String>>,
 }
 
-/// How pools are opened on a drive: with a share of it kept free for giving room back.
+/// How pools are opened on a drive: with a share of it kept free for giving room back, and with segments that are
+/// small enough to be moved there.
 fn options(world: &World) -> Options {
     let capacity = world.disk.space().map_or(0, |space| space.capacity_bytes);
+    let usual = SegmentLimits::default();
     Options {
         reserve_bytes: (capacity / RESERVE_SHARE).clamp(RESERVE_LEAST, RESERVE_MOST),
+        limits: SegmentLimits {
+            data_bytes: usual.data_bytes.min((capacity / SEGMENTS_LEAST).max(SEGMENT_LEAST)),
+            meta_bytes: usual.meta_bytes.min((capacity / SEGMENTS_LEAST / 2).max(SEGMENT_LEAST / 2)),
+        },
         ..Options::default()
     }
 }

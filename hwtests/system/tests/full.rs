@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use system::{Dice, Filesystem, History, LoopDisk, Running, Site, Snapshot, expect, noise, run};
 
@@ -45,6 +45,8 @@ fn a_full_disk_is_told_and_a_larger_one_needs_no_restart() {
 const LARGE: usize = 30 * MIB;
 /// How many files there are after a while; each backup replaces one of them.
 const FILES: u64 = 5;
+/// How long something may take that happens by itself within seconds, on a machine that has much else to do.
+const WAIT_MAX: Duration = Duration::from_secs(300);
 /// Points that are never folded.
 const FLOOR: usize = 2;
 
@@ -116,7 +118,7 @@ fn a_full_drive_is_folded_on(filesystem: Filesystem) {
     let mut dice = Dice::new(7);
     for number in 1..40 {
         change(number);
-        if number >= 15 && number % 5 == 0 {
+        if number == 15 {
             // From here on not even the room between the marks is there.
             fill_up(&ballast);
         }
@@ -149,7 +151,11 @@ fn a_full_drive_is_folded_on(filesystem: Filesystem) {
         kept.0.push((site.points().unwrap().pop().unwrap(), Snapshot::of(&tree).unwrap()));
     }
     let words = refused.unwrap();
-    assert!(words.contains("web1/files") && words.contains("under the floor"), "{words}");
+    let says_what_is_kept = words.contains("web1/files") && words.contains("floor");
+    assert!(
+        says_what_is_kept && (words.contains("would help") || words.contains("What would help")),
+        "{words}"
+    );
     site.kill_server().unwrap();
     site.start_server().unwrap();
     let all = site.points().unwrap().len();
@@ -158,7 +164,11 @@ fn a_full_drive_is_folded_on(filesystem: Filesystem) {
 
     fs::remove_file(&ballast).unwrap();
     keepfast(&site, &["retention", "set", "web1/files", "last=1000", "floor-points=1", "floor-age=0s"]);
-    kept.back_up(&site, &tree);
+    let begun = Instant::now();
+    while !run(&mut site.agent(&["backup"]).unwrap()).unwrap().status.success() {
+        assert!(begun.elapsed() < WAIT_MAX, "it recovers by itself:\n{}", site.log().unwrap());
+    }
+    kept.0.push((site.points().unwrap().pop().unwrap(), Snapshot::of(&tree).unwrap()));
     kept.check_content(&site, &tree, 1);
     site.verify().unwrap();
     assert!(keepfast(&site, &["pool", "audit"]).ends_with("; 0 wrong\n"));

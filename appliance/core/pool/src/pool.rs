@@ -202,7 +202,10 @@ impl Pool {
     fn begin(&mut self, last: SegmentNumber) -> Result<(), PoolError> {
         if !self.shared.is_full() {
             remove_leaving(&self.shared);
-            self.look_for_room()?;
+            if !self.look_for_room()? {
+                // Not even the names of files may find room.
+                self.draw_on_reserve();
+            }
         }
         self.next_segment = self.next_segment.max(last.next());
         self.first_segment = self.next_segment;

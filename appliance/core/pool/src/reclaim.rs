@@ -102,11 +102,13 @@ impl Pool {
         if !planted.has(Bug::ReclaimUncounted) && self.count(effort.births)? == Counted::More {
             return Ok(Reclaimed::Counting);
         }
+        let room = self.room_to_copy()?;
+        let effort = Effort { bytes: effort.bytes.min(room), ..effort };
         if shared.state().condemned.is_empty() {
-            self.condemn(thrift)?;
+            self.condemn(thrift, room)?;
         }
         if shared.state().condemned.is_empty() {
-            self.condemn_log(thrift)?;
+            self.condemn_log(thrift, room)?;
         }
         let ready: Vec<SegmentNumber> = {
             let state = shared.state();
@@ -139,8 +141,18 @@ impl Pool {
         last.map_or(0, |next| shared.sessions.fence_before(next))
     }
 
-    /// Condemns the segments that are worth it, the oldest first.
-    fn condemn(&mut self, thrift: Thrift) -> Result<(), PoolError> {
+    /// Bytes that may be copied before anything is freed. Where room is short, the reserve is there for that.
+    fn room_to_copy(&self) -> Result<u64, PoolError> {
+        if !self.shared().is_tight() {
+            return Ok(u64::MAX);
+        }
+        self.draw_on_reserve();
+        Ok(self.shared().world.disk.space()?.available_bytes / 2)
+    }
+
+    /// Condemns the segments that are worth it and of which no more than `room` bytes are needed: the oldest first, and
+    /// where room is short those of which least is needed.
+    fn condemn(&mut self, thrift: Thrift, room: u64) -> Result<(), PoolError> {
         // The figures are those of the catalog.
         self.commit(Vec::new())?;
         self.flush_catalog()?;
@@ -153,11 +165,15 @@ impl Pool {
         let worth = |(segment, used): &(SegmentNumber, Use)| {
             used.kind == Kind::Chunks
                 && thrift.wants(used)
+                && used.live <= room
                 && !open.contains(segment)
                 && !state.stuck.contains(segment)
                 && state.mark.length_of(*segment).is_some()
         };
-        let condemned: Vec<_> = uses.into_iter().filter(worth).collect();
+        let mut condemned: Vec<_> = uses.into_iter().filter(worth).collect();
+        if state.is_tight {
+            condemned.sort_by_key(|(_, used)| used.live);
+        }
         state.condemned = condemned.iter().take(CONDEMNED_MAX).map(|(segment, _)| (*segment, next)).collect();
         Ok(())
     }
@@ -166,8 +182,17 @@ impl Pool {
     fn remove_segments(&mut self, ready: &[SegmentNumber], effort: Effort) -> Result<Reclaimed, PoolError> {
         let uses: Vec<(SegmentNumber, Use)> = self.shared().state().catalog()?.segments()?;
         let (mut moved, mut removed, mut freed) = (Moved::default(), Vec::new(), 0);
-        for segment in ready {
-            let live = uses.iter().find(|(number, _)| number == segment).map_or(0, |(_, used)| used.live);
+        let live = |segment: &SegmentNumber| {
+            uses.iter().find(|(number, _)| number == segment).map_or(0, |(_, used)| used.live)
+        };
+        let mut ready: Vec<_> = ready.iter().map(|segment| (live(segment), segment)).collect();
+        if self.shared().is_tight() {
+            ready.sort_unstable();
+        }
+        for (live, segment) in ready {
+            if !removed.is_empty() && moved.copied + live > effort.bytes {
+                break;
+            }
             let length = self.shared().state().mark.length_of(*segment).unwrap_or(0);
             match self.move_chunks(*segment, live, &mut moved) {
                 Ok(()) => {

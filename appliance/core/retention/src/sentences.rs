@@ -22,6 +22,12 @@ pub type Names<'a> = &'a dyn Fn(SourceId) -> String;
 const RUNS_MAX: usize = 6;
 
 impl Plan {
+    /// What is kept of each source, and why.
+    #[must_use]
+    pub fn keeps_in_words(&self, names: Names<'_>) -> Vec<String> {
+        keeps_in_words(&self.keeps, names)
+    }
+
     /// The plan in sentences.
     #[must_use]
     pub fn in_words(&self, names: Names<'_>) -> Vec<String> {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use medium::Clock;
 use model::archive::{ArchiveError, PointKey};
 use model::{ErrorKind, SourceId};
+use pool::registry::Registry;
 use pool::{Counted, Effort, Pool, Reclaimed, Shared, Thrift};
 use retention::{BootId, Observation, Plan, Rounds, Verdict, Witness};
 use tracing::{error, info, warn};
@@ -145,8 +146,12 @@ impl Keeper {
             }
             Reclaimed::Nothing => {
                 self.waiting_since = None;
-                self.has_folded = false;
                 self.refusals.note_end();
+                if std::mem::take(&mut self.has_folded) {
+                    // Whether there is room for what comes can be told only when all has come back.
+                    self.planned = None;
+                    return Ok(Duration::ZERO);
+                }
                 Ok(if is_tight { WAIT_TIGHT } else { LOOK_EVERY })
             }
         }
@@ -232,7 +237,12 @@ impl Keeper {
         // What is on its way to be given back takes room still.
         self.is_pressed = shared.is_tight() || state.used_bytes > bounds.marks(state.drives_bytes).high_bytes;
         let round = self.rounds.draw(&state, &policies, &bounds, &now);
-        self.refuse(&shared, &round.plan);
+        if round.folds.is_empty() && !self.has_folded {
+            self.refuse(&shared, &round.plan);
+        } else {
+            // Whether there is room is told when all that goes has gone.
+            self.refusals.replace(BTreeMap::new());
+        }
         if round.goes_by_bytes && self.figures.measure(&shared, usize::MAX)? {
             // The next plan goes by what was measured.
             self.planned = None;
@@ -258,6 +268,8 @@ impl Keeper {
 
     /// Says from whom nothing more is taken.
     fn refuse(&self, shared: &Shared, plan: &Plan) {
+        let kept = |registry: &Registry| plan.keeps_in_words(&|source| name_of(registry, source)).join(" ");
+        self.refusals.set_kept(shared.registry(kept));
         let sentences: BTreeMap<SourceId, String> = shared.registry(|registry| {
             let names = |source| name_of(registry, source);
             let refusal = |source: &SourceId| {

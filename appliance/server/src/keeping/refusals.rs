@@ -11,14 +11,15 @@ use model::{ErrorKind, SourceId};
 const WAIT: &str = "the drive of the pool is full, and the oldest points are being folded to make room; what was sent is \
                     kept, and the backup can go on in a moment";
 /// Said to who need not.
-const NO_ROOM: &str = "there is no room for this backup: the drive of the pool is full, and every point that may go has gone; \
-                       all that is kept can be read. `keepfast plan` says what is kept and why; a larger drive, lower floors or \
-                       less to back up would help";
+const NO_ROOM: &str = "there is no room for this backup: the drive of the pool is full, and every point that may go for it has \
+                       gone; all that is kept can be read. A larger drive, lower floors or less to back up would help.";
 
 /// Why which sources are refused at the moment.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     sentences: Mutex<BTreeMap<SourceId, String>>,
+    /// What is kept, and why.
+    kept: Mutex<String>,
     progress: Mutex<Progress>,
     /// How far the keeper was when a source was last told to try again.
     told: Mutex<BTreeMap<SourceId, Progress>>,
@@ -59,6 +60,11 @@ impl Refusals {
             None => Ok(()),
         }
     }
+    /// Says what is kept, and why.
+    pub(crate) fn set_kept(&self, kept: String) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
     /// Says that points were folded.
     pub(crate) fn note_folded(&self, count: usize) {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).folded += count;
@@ -83,14 +89,15 @@ impl Refusals {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let before = told.entry(source).or_insert(progress);
         let (kind, message) = if before.folded == progress.folded && before.ended < progress.ended {
-            (ErrorKind::Full, NO_ROOM)
+            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            (ErrorKind::Full, format!("{NO_ROOM} {kept}"))
         } else {
-            (ErrorKind::Busy, WAIT)
+            (ErrorKind::Busy, WAIT.to_owned())
         };
         if before.folded != progress.folded {
             *before = progress;
         }
-        ArchiveError { kind, message: message.into() }
+        ArchiveError { kind, message }
     }
 }
 

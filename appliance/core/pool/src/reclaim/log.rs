@@ -24,6 +24,7 @@ use crate::planted::Bug;
 use crate::pool::Pool;
 use crate::reader::OpenedFrame;
 use crate::record::{Record, decode_frame_indexes};
+use crate::registry::Registry;
 use crate::scan::Scan;
 use crate::segment::FramePlace;
 use crate::state::{Shared, State};
@@ -33,6 +34,9 @@ use crate::survey::decode_records;
 const SEGMENTS_MAX: usize = 4;
 /// The setting that says how long the log was after the last round, in bytes.
 const LOG_BYTES: &str = "pool/log-bytes";
+
+/// Bytes of the index of a chunk: its name and its length.
+const INDEX_BYTES: u64 = Name::LENGTH as u64 + 3;
 
 /// What of segments of the log is stated again.
 #[derive(Default)]
@@ -57,24 +61,30 @@ impl Shared {
         Ok(lengths.filter(|(segment, _)| !data.contains(segment)).copied().collect())
     }
 
-    /// Bytes of the log after the last round of cleaning it.
-    fn log_floor(&self) -> u64 {
-        let stored = |registry: &crate::registry::Registry| {
+    /// Bytes that the log surely has: those of pages and indexes that count, or as many as it had after the last round of
+    /// cleaning it.
+    fn log_floor(&self) -> Result<u64, PoolError> {
+        let stored = |registry: &Registry| {
             let bytes = registry.settings.get(LOG_BYTES)?;
             Some(u64::from_le_bytes(bytes.as_slice().try_into().ok()?))
         };
-        self.registry(stored).unwrap_or(0)
+        let after_round = self.registry(stored).unwrap_or(0);
+        let state = self.state();
+        let catalog = state.catalog()?;
+        let pages = catalog.segments()?.into_iter().filter(|(_, used)| used.kind == Kind::Pages);
+        let pages: u64 = pages.map(|(_, used)| used.live).sum();
+        Ok(after_round.max(pages + catalog.chunk_count()? * INDEX_BYTES))
     }
 }
 
 impl Pool {
-    /// Condemns the oldest segments of the log if it is worth it.
-    pub(super) fn condemn_log(&mut self, thrift: Thrift) -> Result<(), PoolError> {
+    /// Condemns the oldest segments of the log, of `room` bytes at most, if it is worth it.
+    pub(super) fn condemn_log(&mut self, thrift: Thrift, room: u64) -> Result<(), PoolError> {
         let shared = Arc::clone(self.shared());
         let log = shared.log()?;
         if self.log_round.is_none() {
             let bytes: u64 = log.iter().map(|(_, length)| length).sum();
-            let grown = bytes.saturating_sub(shared.log_floor());
+            let grown = bytes.saturating_sub(shared.log_floor()?);
             if grown >= 2 * self.meta_bytes() && thrift.wants_share(grown, bytes) {
                 self.log_round = log.last().map(|(segment, _)| *segment);
             }
@@ -86,8 +96,13 @@ impl Pool {
         let goes = |segment: &SegmentNumber| {
             *segment <= last && !open.contains(segment) && !state.stuck.contains(segment)
         };
-        let condemned: Vec<SegmentNumber> =
-            log.iter().map(|(segment, _)| *segment).take_while(goes).take(SEGMENTS_MAX).collect();
+        let mut bytes = 0;
+        let fits = |(_, length): &&(SegmentNumber, u64)| {
+            bytes += length;
+            bytes <= room
+        };
+        let oldest = log.iter().take(SEGMENTS_MAX).take_while(fits);
+        let condemned: Vec<SegmentNumber> = oldest.map(|(segment, _)| *segment).take_while(goes).collect();
         if condemned.is_empty() {
             self.log_round = None;
         }

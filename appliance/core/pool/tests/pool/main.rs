@@ -6,6 +6,7 @@ mod drive;
 mod world;
 
 mod bounds;
+mod cost;
 mod damage;
 mod faults;
 mod flips;

@@ -202,6 +202,12 @@ impl Years {
         assert_eq!(audit.wrong, Vec::<String>::new(), "day {day}");
     }
 
+    /// Bytes of the segments without data.
+    pub(crate) fn log_bytes(&mut self) -> u64 {
+        let usage = self.pool().shared().usage().expect("figures");
+        usage.segment_bytes - usage.data_bytes
+    }
+
     /// The data fits, and nothing under a floor is gone.
     pub(crate) fn check_day(&mut self, capacity: u64) {
         let (day, now) = (self.day, self.now());
