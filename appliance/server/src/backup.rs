@@ -138,6 +138,7 @@ impl Backup for Session {
         let closing = Closing { last, started, finished, totals, exceptions, exceptions_count };
         match self.change(move |pool| ingest.finish(pool, closing))? {
             Ingested::Point(point) => {
+                self.refusals.note_fit(self.source);
                 self.durable = self.last_bundle;
                 Ok(Finished::Point(point))
             }

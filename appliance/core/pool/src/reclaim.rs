@@ -171,7 +171,7 @@ impl Pool {
                 && state.mark.length_of(*segment).is_some()
         };
         let mut condemned: Vec<_> = uses.into_iter().filter(worth).collect();
-        if state.is_tight {
+        if shared.is_tight() {
             condemned.sort_by_key(|(_, used)| used.live);
         }
         state.condemned = condemned.iter().take(CONDEMNED_MAX).map(|(segment, _)| (*segment, next)).collect();

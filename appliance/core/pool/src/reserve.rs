@@ -8,6 +8,8 @@
 //! The file says nothing: losing it loses nothing, and where it cannot be made for another reason than a full drive the
 //! pool does without it.
 
+use std::sync::atomic::Ordering;
+
 use medium::{Access, DiskError};
 use model::ErrorKind;
 
@@ -23,7 +25,7 @@ impl Shared {
     /// Whether room is short, so that no data is taken; everything else is.
     #[must_use]
     pub fn is_tight(&self) -> bool {
-        self.state().is_tight
+        self.is_tight.load(Ordering::Relaxed)
     }
 
     /// Bytes that have to be free besides the reserve for data to be taken again.
@@ -97,9 +99,7 @@ impl Pool {
         // Data is taken down to half of the margin, and again from the whole of it on.
         let least = if is_tight || !is_held { enough } else { enough / 2 };
         let has_room = available >= least && (is_held || shared.fill_reserve());
-        if is_tight == has_room {
-            shared.state_mut().is_tight = !has_room;
-        }
+        shared.is_tight.store(!has_room, Ordering::Relaxed);
         Ok(has_room)
     }
 

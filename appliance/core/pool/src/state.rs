@@ -1,7 +1,7 @@
 //! What readers and the writer of a pool share, and what changes with commits.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use medium::{Clock, Disk, Entropy};
@@ -48,6 +48,8 @@ pub struct Shared {
     pub(crate) planted: Planted,
     /// Bytes that are kept free for giving room back.
     pub(crate) reserve_bytes: u64,
+    /// Room is short: no data is taken, everything else is; see [`crate::reserve`].
+    pub(crate) is_tight: AtomicBool,
     pub(crate) leases: Arc<Leases>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) checks: Checks,
@@ -86,8 +88,6 @@ pub(crate) struct State {
     pub(crate) rounds: Rounds,
     /// The drive had no room for the catalog, which is in memory: nothing is taken until the pool is opened again.
     pub(crate) is_full: bool,
-    /// Room is short: no data is taken, everything else is; see [`crate::reserve`].
-    pub(crate) is_tight: bool,
     /// How often the drive was read since the process began.
     pub(crate) openings: u64,
 }
@@ -195,7 +195,7 @@ impl Shared {
         let frames = FrameReader::new(Arc::clone(&world.disk), Arc::clone(&keys), header.pool);
         let state = RwLock::new(State::closed(planted, Arc::clone(frames.bad())));
         let (witnessed, leases, sessions) = (AtomicU64::new(0), Arc::default(), Arc::default());
-        let checks = Checks::default();
+        let (checks, is_tight) = (Checks::default(), AtomicBool::new(false));
         Self {
             world,
             keys,
@@ -205,6 +205,7 @@ impl Shared {
             witnessed,
             planted,
             reserve_bytes,
+            is_tight,
             leases,
             sessions,
             checks,
@@ -293,7 +294,6 @@ impl State {
             bad,
             rounds: Rounds::default(),
             is_full: false,
-            is_tight: false,
             openings: 0,
         }
     }

@@ -37,6 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_secs(1);
 /// How often it looks whether there is room at last.
 const WAIT_TIGHT: Duration = Duration::from_secs(5);
+/// The part of the drives that is made free besides what has to be, each time that a backup did not fit.
+const WANT_SHARE: u64 = 10;
 /// How often witnessed time is stored, if nothing else is.
 const WITNESS_EVERY: Duration = Duration::from_secs(3600);
 /// How long room may be held up by backups that are under way.
@@ -62,6 +64,8 @@ pub(crate) struct Keeper {
     /// When plans were drawn last, and over what.
     planned: Option<(Duration, u64)>,
     waiting_since: Option<Duration>,
+    /// How often more room was wanted when that was looked at last.
+    wanted: u64,
     rounds: Rounds,
     figures: Arc<Figures>,
     refusals: Arc<Refusals>,
@@ -90,6 +94,7 @@ impl Keeper {
             has_folded: shared.registry(|registry| !registry.dropped.is_empty()),
             planned: None,
             waiting_since: None,
+            wanted: 0,
             rounds: Rounds::default(),
             figures,
             refusals,
@@ -119,6 +124,9 @@ impl Keeper {
         self.store_witness(pool)?;
         let is_tight = !pool.look_for_room()?;
         if is_tight && !std::mem::replace(&mut self.is_pressed, true) {
+            self.planned = None;
+        }
+        if std::mem::replace(&mut self.wanted, self.refusals.wants()) != self.refusals.wants() {
             self.planned = None;
         }
         if pool.count(BIRTHS)? == Counted::More {
@@ -233,16 +241,26 @@ impl Keeper {
         let (policies, bounds) =
             shared.registry(|registry| (settings::policies(registry), settings::bounds(registry)));
         let (policies, bounds, now) = (policies?, bounds?, self.witness.now());
-        let state = picture(&shared, &self.figures)?;
+        let mut state = picture(&shared, &self.figures)?;
+        // Where a backup did not fit although all was well, there is to be more room than has to be.
+        let wants = self.refusals.wants();
+        state.drives_bytes = state.drives_bytes.saturating_sub(state.drives_bytes / WANT_SHARE * wants);
         // What is on its way to be given back takes room still.
         self.is_pressed = shared.is_tight() || state.used_bytes > bounds.marks(state.drives_bytes).high_bytes;
         let round = self.rounds.draw(&state, &policies, &bounds, &now);
-        if round.folds.is_empty() && !self.has_folded {
-            self.refuse(&shared, &round.plan);
-        } else {
+        let is_last = round.folds.is_empty() && !self.has_folded;
+        match (is_last, wants) {
+            (true, 0) => self.refuse(&shared, &round.plan),
+            (true, _) => {
+                let state = picture(&shared, &self.figures)?;
+                self.refuse(&shared, &retention::plan(&state, &policies, &bounds, &now));
+            }
             // Whether there is room is told when all that goes has gone.
-            self.refusals.replace(BTreeMap::new());
+            (false, _) => self.refusals.replace(BTreeMap::new()),
         }
+        let kept =
+            |registry: &Registry| round.plan.keeps_in_words(&|source| name_of(registry, source)).join(" ");
+        self.refusals.set_kept((is_last && wants > 0).then(|| shared.registry(kept)));
         if round.goes_by_bytes && self.figures.measure(&shared, usize::MAX)? {
             // The next plan goes by what was measured.
             self.planned = None;
@@ -268,8 +286,6 @@ impl Keeper {
 
     /// Says from whom nothing more is taken.
     fn refuse(&self, shared: &Shared, plan: &Plan) {
-        let kept = |registry: &Registry| plan.keeps_in_words(&|source| name_of(registry, source)).join(" ");
-        self.refusals.set_kept(shared.registry(kept));
         let sentences: BTreeMap<SourceId, String> = shared.registry(|registry| {
             let names = |source| name_of(registry, source);
             let refusal = |source: &SourceId| {

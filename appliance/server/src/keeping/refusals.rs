@@ -18,8 +18,8 @@ const NO_ROOM: &str = "there is no room for this backup: the drive of the pool i
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     sentences: Mutex<BTreeMap<SourceId, String>>,
-    /// What is kept, and why.
-    kept: Mutex<String>,
+    /// What is kept, and why; known when nothing is left that may go for a backup.
+    kept: Mutex<Option<String>>,
     progress: Mutex<Progress>,
     /// How far the keeper was when a source was last told to try again.
     told: Mutex<BTreeMap<SourceId, Progress>>,
@@ -34,6 +34,8 @@ struct Progress {
     folded: usize,
     /// Times that it came to where nothing more was to be had.
     ended: usize,
+    /// Times that it was asked for more.
+    wants: u64,
 }
 
 impl Refusals {
@@ -60,8 +62,19 @@ impl Refusals {
             None => Ok(()),
         }
     }
-    /// Says what is kept, and why.
-    pub(crate) fn set_kept(&self, kept: String) {
+    /// How often backups needed more room than there was although all was folded that had to be.
+    pub(crate) fn wants(&self) -> u64 {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).wants
+    }
+
+    /// Says that a backup has found room.
+    pub(crate) fn note_fit(&self, source: SourceId) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&source);
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).wants = 0;
+    }
+
+    /// Says what is kept and why, if nothing is left that may go for a backup.
+    pub(crate) fn set_kept(&self, kept: Option<String>) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     }
 
@@ -76,8 +89,8 @@ impl Refusals {
     }
 
     /// What it means for who backs a source up that a change failed: if there was no room, that older points go and it
-    /// may try again; but if none went although the keeper came to an end since it was told so, that there is none to be
-    /// had.
+    /// may try again. If none went although the keeper came to an end since it was told so, more of them go than have
+    /// to; and only when none is left that may, there is no room to be had.
     pub(crate) fn explain(&self, source: SourceId, error: ArchiveError) -> ArchiveError {
         if error.kind != ErrorKind::Full {
             return error;
@@ -85,19 +98,22 @@ impl Refusals {
         if let Err(refusal) = self.check(source) {
             return refusal;
         }
-        let progress = *self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = told.entry(source).or_insert(progress);
-        let (kind, message) = if before.folded == progress.folded && before.ended < progress.ended {
-            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            (ErrorKind::Full, format!("{NO_ROOM} {kept}"))
-        } else {
-            (ErrorKind::Busy, WAIT.to_owned())
-        };
-        if before.folded != progress.folded {
-            *before = progress;
+        let before = told.entry(source).or_insert(*progress);
+        let came_to_nothing = before.folded == progress.folded && before.ended < progress.ended;
+        if let Some(kept) = &*self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+            && came_to_nothing
+        {
+            return ArchiveError { kind: ErrorKind::Full, message: format!("{NO_ROOM} {kept}") };
         }
-        ArchiveError { kind, message }
+        if came_to_nothing {
+            progress.wants += 1;
+        }
+        if before.folded != progress.folded || came_to_nothing {
+            *before = *progress;
+        }
+        ArchiveError { kind: ErrorKind::Busy, message: WAIT.to_owned() }
     }
 }
 
@@ -112,11 +128,15 @@ mod tests {
         let told = |source| refusals.explain(SourceId(source), full()).kind;
         assert_eq!([told(1), told(1)], [ErrorKind::Busy; 2], "the keeper is at it");
         refusals.note_end();
-        assert_eq!([told(1), told(1), told(2)], [ErrorKind::Full, ErrorKind::Full, ErrorKind::Busy]);
+        assert_eq!((told(1), refusals.wants()), (ErrorKind::Busy, 1), "more may go");
+        refusals.set_kept(Some("Keep 3 points.".into()));
+        assert_eq!([told(1), told(2)], [ErrorKind::Busy; 2], "the keeper has not looked");
+        refusals.note_end();
+        assert_eq!([told(1), told(1), told(2)], [ErrorKind::Full; 3]);
         refusals.note_folded(3);
         assert_eq!([told(1), told(1), told(2)], [ErrorKind::Busy; 3]);
-        refusals.note_end();
-        assert_eq!([told(1), told(2)], [ErrorKind::Full; 2]);
+        refusals.note_fit(SourceId(1));
+        assert_eq!((told(1), refusals.wants()), (ErrorKind::Busy, 0));
         let io = ArchiveError { kind: ErrorKind::Io, message: "gone".into() };
         assert_eq!(refusals.explain(SourceId(3), io.clone()), io);
         refusals.replace(BTreeMap::from([(SourceId(4), "floors".into())]));
