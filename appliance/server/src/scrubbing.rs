@@ -83,6 +83,12 @@ fn step(storage: &Storage) -> Duration {
     for damage in &step.damage {
         error!(damage, "the scrub found damage; the next backup that has it stores it again");
     }
+    if step.mended > 0 {
+        warn!(copies = step.mended, "the scrub mended copies that were damaged from others that were not");
+    }
+    if step.unmended > 0 {
+        error!(places = step.unmended, "copies are damaged and could not be mended; others were read");
+    }
     if storage.shared().has_damage_to_note()
         && let Err(cause) = storage.change(pool::Pool::note_damage)
     {

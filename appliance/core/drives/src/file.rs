@@ -243,20 +243,21 @@ impl SetFile {
         reader.reconstruct(slot, offset, buffer)
     }
 
+    /// The length of the longest copy: a shorter one was cut off, and what it lacks is read from the others.
     fn length_from(&self, copies: &[Copy]) -> Result<u64, DiskError> {
-        let mut errors = Vec::new();
+        let (mut longest, mut errors) = (None, Vec::new());
         for copy in copies {
             match copy.file.length() {
-                Ok(length) => return Ok(length),
+                Ok(length) => longest = longest.max(Some(length)),
                 Err(error) => errors.push(error),
             }
         }
         if let Some((id, slot)) = self.group() {
             let state = self.shared.state();
             let slot = state.groups.get(&id).and_then(|group| group.slots.get(slot).copied().flatten());
-            return slot.map(|slot| slot.length).ok_or_else(|| no_copy(Operation::Length, &self.path));
+            longest = longest.max(slot.map(|slot| slot.length));
         }
-        Err(self.unread(errors))
+        longest.ok_or_else(|| self.unread(errors))
     }
 
     /// The error of a read that no copy could serve: the one that says most.
@@ -320,6 +321,10 @@ impl File for SetFile {
 
     fn copies(&self) -> u32 {
         u32::try_from(self.copies().len() + usize::from(self.group().is_some())).unwrap_or(u32::MAX)
+    }
+
+    fn whole_copies(&self) -> u32 {
+        u32::try_from(self.copies().len()).unwrap_or(u32::MAX)
     }
 
     fn read_copy(&self, copy: u32, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {

@@ -111,6 +111,12 @@ pub trait File: Send + Sync + fmt::Debug {
         1
     }
 
+    /// How many of those are copies in themselves; they come first. Each of the others is computed, from more bytes than it
+    /// gives.
+    fn whole_copies(&self) -> u32 {
+        self.copies()
+    }
+
     /// Like [`Self::read_at`], by one way only, a number below [`Self::copies`].
     fn read_copy(&self, copy: u32, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         let _ = copy;

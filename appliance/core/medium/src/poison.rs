@@ -177,6 +177,10 @@ impl File for PoisoningFile {
         self.file.copies()
     }
 
+    fn whole_copies(&self) -> u32 {
+        self.file.whole_copies()
+    }
+
     fn read_copy(&self, copy: u32, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         self.file.read_copy(copy, offset, buffer)
     }

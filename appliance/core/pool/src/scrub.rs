@@ -6,10 +6,12 @@
 //! meanwhile is no damage. After a restart a round goes on with the segment in which it was.
 //!
 //! A drive that does not answer, and any other failure but that of a single place, ends a step with an error, and nothing
-//! is judged. Damage is a verdict only after two reads. It is never repaired in place and nothing is removed for it:
-//! what is in a damaged place is taken once more from the next backup that has it, and the points that it belongs to are
+//! is judged. Damage is a verdict only after two reads. Where there are copies of a segment, all of them are read, and one that
+//! is bad is mended from one that is sound: that is no damage. What no copy gives is never repaired in place and nothing
+//! is removed for it: it is taken once more from the next backup that has it, and the points that it belongs to are
 //! traced and noted ([`crate::notes`]).
 
+mod copies;
 mod rounds;
 mod segment;
 mod trace;
@@ -63,6 +65,10 @@ pub struct ScrubStep {
     pub bytes: u64,
     /// Damage that was found, in words; a place is said once in a round.
     pub damage: Vec<String>,
+    /// Copies that were bad and were mended from another copy of the segment.
+    pub mended: u64,
+    /// Places of which a copy is bad and could not be mended; another copy gives what was in it.
+    pub unmended: u64,
     /// The round is at its end; the next step begins another one.
     pub is_done: bool,
 }
@@ -94,6 +100,8 @@ pub struct ScrubStatus {
     pub damaged_points: u64,
     /// Places that read well only the second time, since the pool was opened.
     pub repeated: u64,
+    /// Copies that were bad and were mended from another copy, since the pool was opened.
+    pub mended: u64,
 }
 
 impl ScrubStatus {
@@ -121,6 +129,7 @@ struct Scrub {
     /// The opening of the pool that it belongs to.
     opening: u64,
     repeated: u64,
+    mended: u64,
 }
 
 /// Checks under way, and what they found.
@@ -146,12 +155,13 @@ impl Shared {
         let mut state = self.state_mut();
         let report = &mut state.rounds.report;
         report.progress = scrub.check.as_ref().map_or(0, |check| check.offset);
-        report.repeated = scrub.repeated;
+        (report.repeated, report.mended) = (scrub.repeated, scrub.mended);
         let lines = &mut report.damage;
         lines.extend(step.damage.iter().take(DAMAGE_MAX.saturating_sub(lines.len())).cloned());
         drop(state);
         // What was found before a failure is not lost.
-        result.or_else(|error| if step.damage.is_empty() { Err(error) } else { Ok(()) })?;
+        result
+            .or_else(|error| if step.damage.is_empty() && step.mended == 0 { Err(error) } else { Ok(()) })?;
         Ok(step)
     }
 
@@ -330,6 +340,8 @@ impl Shared {
     /// Judges what was found in a part of a segment, if that still is one of the pool.
     fn take(&self, scrub: &mut Scrub, segment: SegmentNumber, part: Part, step: &mut ScrubStep) {
         step.bytes += part.bytes;
+        (step.mended, step.unmended) = (step.mended + part.mended, step.unmended + part.unmended);
+        scrub.mended += part.mended;
         scrub.repeated += u64::from(part.was_repeated);
         // Who takes it out waits, so that no verdict comes behind that.
         let state = self.state();
@@ -395,6 +407,7 @@ impl Shared {
             damaged: state.damaged().values().map(BadSegment::count).sum(),
             damaged_points,
             repeated: rounds.report.repeated,
+            mended: rounds.report.mended,
         }
     }
 

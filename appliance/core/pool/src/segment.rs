@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chunk::{Codec, Frame, FrameKind, FreshSalt, NonceAudit, Opener, Sealer, VerifiedBundle, padded_length};
-use medium::{Disk, Entropy, File};
+use medium::{Disk, DiskError, Entropy, File};
 use model::SegmentNumber;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -230,11 +230,18 @@ impl Footer {
 
     /// Reads the footer of a segment; none if it was never sealed or its footer is not sound.
     pub fn read(file: &dyn File) -> Result<Option<Self>, PoolError> {
-        let length = file.length()?;
+        Self::read_by(file.length()?, |offset, buffer| file.read_at(offset, buffer))
+    }
+
+    /// The same of a file of `length` bytes, by a way to read it.
+    pub(crate) fn read_by(
+        length: u64,
+        read: impl Fn(u64, &mut [u8]) -> Result<(), DiskError>,
+    ) -> Result<Option<Self>, PoolError> {
         let tail_length = FOOTER_TAIL_LENGTH as u64;
         let Some(tail_at) = length.checked_sub(tail_length) else { return Ok(None) };
         let mut tail = [0; FOOTER_TAIL_LENGTH];
-        file.read_at(tail_at, &mut tail)?;
+        read(tail_at, &mut tail)?;
         let number = |at: usize| {
             tail.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or([0; 8])))
         };
@@ -244,7 +251,7 @@ impl Footer {
         }
         let Ok(size) = usize::try_from(length - offset) else { return Ok(None) };
         let mut footer = vec![0; size];
-        file.read_at(offset, &mut footer)?;
+        read(offset, &mut footer)?;
         let (text, checksum) = footer.split_at(size - 8);
         if xxh3_64(text).to_le_bytes() != checksum {
             return Ok(None);
@@ -272,8 +279,28 @@ impl Footer {
         let length = (SEGMENT_HEADER_LENGTH + FOOTER_TAIL_LENGTH) as u64;
         let Some(at) = file.length()?.checked_sub(length) else { return Ok(None) };
         let mut header = [0; SEGMENT_HEADER_LENGTH];
-        file.read_at(at, &mut header)?;
-        Ok(SegmentHeader::decode(&header, number).ok())
+        let first = file.read_at(at, &mut header);
+        if first.is_ok()
+            && let Ok(header) = SegmentHeader::decode(&header, number)
+        {
+            return Ok(Some(header));
+        }
+        let copies = if file.copies() > 1 { file.copies() } else { 0 };
+        let copied = (0..copies).find_map(|copy| {
+            file.read_copy(copy, at, &mut header).ok()?;
+            SegmentHeader::decode(&header, number).ok()
+        });
+        match copied {
+            Some(header) => Ok(Some(header)),
+            None => Ok(first.map(|()| None)?),
+        }
+    }
+
+    /// Its bytes, in a segment whose frames end at `offset`.
+    pub(crate) fn encode(&self, offset: u64) -> Vec<u8> {
+        let mut entries = Vec::with_capacity(self.entries.len() * FOOTER_ENTRY_LENGTH);
+        self.entries.iter().for_each(|entry| entry.encode(&mut entries));
+        Self::of_entries(entries, &self.header, offset)
     }
 }
 

@@ -69,16 +69,45 @@ impl SegmentFile {
         Ok(bytes)
     }
 
-    /// The header of the frame at `offset`.
+    /// The same of one copy of the segment.
+    pub(crate) fn bytes_in(&self, copy: u32, place: FramePlace) -> Result<Vec<u8>, PoolError> {
+        let mut bytes = vec![0; padded_length(place.sealed_length as usize)];
+        self.file.read_copy(copy, place.offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The header of the frame at `offset`, from whichever copy of the segment gives it.
     pub(crate) fn frame_header(&self, offset: u64) -> Result<FrameHeader, PoolError> {
+        let first = self.header_in(None, offset);
+        first.or_else(|error| of_copies(&*self.file, error, |copy| self.header_in(Some(copy), offset)))
+    }
+
+    /// The header of the frame at `offset` in one copy, or as it is read first.
+    pub(crate) fn header_in(&self, copy: Option<u32>, offset: u64) -> Result<FrameHeader, PoolError> {
         let mut bytes = [0; FRAME_HEADER_LENGTH];
-        self.fill(offset, &mut bytes)?;
+        match copy {
+            Some(copy) => self.file.read_copy(copy, offset, &mut bytes)?,
+            None => self.fill(offset, &mut bytes)?,
+        }
         let segment = self.header.number;
         FrameHeader::parse(&bytes).map_err(|source| PoolError::Frame { segment, offset, source })
     }
 
-    /// Its footer, if it has a sound one.
+    /// Its footer, if it has a sound one in any copy.
     pub(crate) fn footer(&self) -> Result<Option<Footer>, PoolError> {
+        let first = self.first_footer();
+        if matches!(first, Ok(Some(_))) || self.file.copies() < 2 {
+            return first;
+        }
+        let length = self.file.length()?;
+        let by_copy = |copy| {
+            let read = |offset, buffer: &mut [u8]| self.file.read_copy(copy, offset, buffer);
+            Footer::read_by(length, read).ok().flatten()
+        };
+        (0..self.file.copies()).find_map(by_copy).map_or(first, |footer| Ok(Some(footer)))
+    }
+
+    fn first_footer(&self) -> Result<Option<Footer>, PoolError> {
         match Footer::read(&*self.file) {
             Err(error) if error.kind() == ErrorKind::Io && self.trust == Trust::Drive => {}
             result => return result,

@@ -52,6 +52,8 @@ pub(crate) struct Report {
     pub(crate) progress: u64,
     /// Places that read well only the second time.
     pub(crate) repeated: u64,
+    /// Copies that were mended.
+    pub(crate) mended: u64,
 }
 
 /// Which segments were checked when.

@@ -46,6 +46,10 @@ pub(super) struct Part {
     pub(super) is_last: bool,
     /// It read well only the second time.
     pub(super) was_repeated: bool,
+    /// Copies that were bad and are mended.
+    pub(super) mended: u64,
+    /// Places of which a copy is bad and could not be mended.
+    pub(super) unmended: u64,
 }
 
 /// The check of a segment under way.
@@ -55,8 +59,8 @@ pub(super) struct Check {
     pub(super) length: u64,
     /// Where it has come to.
     pub(super) offset: u64,
-    segment: SegmentFile,
-    footer: Option<Footer>,
+    pub(super) segment: SegmentFile,
+    pub(super) footer: Option<Footer>,
     /// The file ends before the valid bytes do.
     is_cut_off: bool,
     /// Bytes in which no frame is found so far, and why.
@@ -83,12 +87,14 @@ impl Check {
         let mut segment = twice(&mut part, open, |_| true, || Ok(()))?;
         part.bytes += SEGMENT_HEADER_LENGTH as u64;
         match segment.header_lost.take() {
-            Some(error) if error.is_damage() => {
+            Some(error)
+                if error.is_damage() && !part.mend_known(&*segment.file, &segment.header.encode()) =>
+            {
                 let what = "it is read by the copy of its header in its footer";
                 part.findings.push(Finding::Copy(format!("segment {number}: {what}: {}", error.in_words())));
             }
-            Some(error) => return Err(error),
-            None => {}
+            Some(error) if !error.is_damage() => return Err(error),
+            _ => {}
         }
         let found = segment.file.length()?;
         let mut check = Self {
@@ -108,6 +114,7 @@ impl Check {
         } else if found > length {
             check.read_footer(&mut part)?;
         }
+        check.mend_ends(&mut part);
         if check.footer.is_none() && part.findings.is_empty() {
             check.entries = Some(Vec::new());
         }
@@ -162,11 +169,16 @@ impl Check {
             let at = footer.entries.binary_search_by_key(&offset, |entry| entry.offset).ok()?;
             footer.entries.get(at).cloned()
         });
-        let mut bytes = 0;
-        let file = std::sync::Arc::clone(&self.segment.file);
-        let look = || self.look_at_frame(offset, entry.as_ref(), &mut bytes);
-        let looked = twice(part, look, PoolError::is_damage, || Ok(file.forget_cached()?));
-        part.bytes += bytes;
+        let looked = match self.frame_of_copies(offset, entry.as_ref(), part)? {
+            Some(found) => Ok(found),
+            None => {
+                let (mut bytes, file) = (0, std::sync::Arc::clone(&self.segment.file));
+                let look = || self.look_at_frame(offset, entry.as_ref(), &mut bytes);
+                let looked = twice(part, look, PoolError::is_damage, || Ok(file.forget_cached()?));
+                part.bytes += bytes;
+                looked
+            }
+        };
         let looked = looked.map(|(header, entry)| (header.padded_length() as u64, header.number().0, entry));
         match (looked, entry) {
             (Ok((length, number, found)), _) => {
@@ -217,7 +229,6 @@ impl Check {
         entry: Option<&FooterEntry>,
         bytes: &mut u64,
     ) -> Result<(FrameHeader, FooterEntry), PoolError> {
-        let segment = self.number;
         let sealed_length = match entry {
             Some(entry) => entry.sealed_length,
             None => {
@@ -225,10 +236,21 @@ impl Check {
                 self.segment.frame_header(offset)?.sealed_length()
             }
         };
-        let frame = self.segment.bytes(FramePlace { segment, offset, sealed_length })?;
+        let frame = self.segment.bytes(FramePlace { segment: self.number, offset, sealed_length })?;
         *bytes += frame.len() as u64;
+        self.judge(offset, entry, &frame)
+    }
+
+    /// Whether bytes are the frame at `offset`.
+    pub(super) fn judge(
+        &self,
+        offset: u64,
+        entry: Option<&FooterEntry>,
+        frame: &[u8],
+    ) -> Result<(FrameHeader, FooterEntry), PoolError> {
+        let segment = self.number;
         let wrong = |source| PoolError::Frame { segment, offset, source };
-        let sealed = SealedFrame::parse(&frame).map_err(wrong)?;
+        let sealed = SealedFrame::parse(frame).map_err(wrong)?;
         let header = *sealed.header();
         let misplaced = |what| PoolError::Misplaced { segment, offset, what };
         if !self.is_mine(&header) {

@@ -9,6 +9,7 @@ use crate::layout::SEGMENT_HEADER_LENGTH;
 use crate::reader::{OpenedFrame, SegmentReader};
 use crate::scan::Scan;
 use crate::segment::{Footer, FooterEntry, FramePlace};
+use crate::segment_file::of_copies;
 
 impl Examination<'_> {
     /// Every segment, as far as commits have made it valid.
@@ -108,16 +109,14 @@ impl Examination<'_> {
         footer: Option<&Footer>,
         entries: &mut Vec<u8>,
     ) -> Result<bool, PoolError> {
-        let mut bytes = match segment.bytes(place) {
-            Ok(bytes) => bytes,
-            Err(error) => return self.lost(place, error),
-        };
-        self.report.bytes += bytes.len() as u64;
-        let payload = bytes.get(FRAME_HEADER_LENGTH..FRAME_HEADER_LENGTH + place.sealed_length as usize);
-        let hash = *blake3::hash(payload.unwrap_or_default()).as_bytes();
-        let opened = self.frames.with_decompressor(|d| segment.open_bytes(place.offset, &mut bytes, d));
-        match opened.and_then(|frame| self.content(place, &frame).map(|chunks| (frame.kind, chunks))) {
-            Ok((kind, chunks)) => {
+        let first = segment.bytes(place).and_then(|bytes| self.look(segment, place, bytes));
+        let found = first.or_else(|error| {
+            of_copies(&*segment.file, error, |copy| {
+                segment.bytes_in(copy, place).and_then(|bytes| self.look(segment, place, bytes))
+            })
+        });
+        match found {
+            Ok((kind, chunks, hash)) => {
                 self.report.frames += 1;
                 self.report.chunks += chunks;
                 self.frames.bad().remove(place.segment, place.offset);
@@ -140,6 +139,21 @@ impl Examination<'_> {
             }
             Err(error) => self.lost(place, error),
         }
+    }
+
+    /// The kind of the frame that bytes are, how many chunks are in it, and the hash of its payload.
+    fn look(
+        &mut self,
+        segment: &SegmentReader,
+        place: FramePlace,
+        mut bytes: Vec<u8>,
+    ) -> Result<(FrameKind, u64, [u8; 32]), PoolError> {
+        self.report.bytes += bytes.len() as u64;
+        let payload = bytes.get(FRAME_HEADER_LENGTH..FRAME_HEADER_LENGTH + place.sealed_length as usize);
+        let hash = *blake3::hash(payload.unwrap_or_default()).as_bytes();
+        let opened = self.frames.with_decompressor(|d| segment.open_bytes(place.offset, &mut bytes, d));
+        let frame = opened?;
+        Ok((frame.kind, self.content(place, &frame)?, hash))
     }
 
     /// Notes that a frame cannot be read: it is not sound.

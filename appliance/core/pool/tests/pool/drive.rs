@@ -1,7 +1,7 @@
 //! What tests do to the drive below a pool: its segments and frames, rot in them, and bytes that cannot be read.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use medium::sim::{Fault, FaultPlan, SimDisk};
@@ -67,12 +67,25 @@ pub(crate) struct BadSectors {
     bytes: Range<u64>,
     /// Reads of them come back flipped instead, so many times.
     flips: Option<Arc<AtomicU64>>,
+    /// They can be read once they were written.
+    healed: Option<Arc<AtomicBool>>,
 }
 
 impl BadSectors {
     /// A drive on which `bytes` of the file at `path` cannot be read.
     pub(crate) fn new(disk: &SimDisk, path: &str, bytes: Range<u64>) -> Self {
-        Self { disk: disk.clone(), path: Arc::new(Mutex::new(path.to_owned())), bytes, flips: None }
+        Self {
+            disk: disk.clone(),
+            path: Arc::new(Mutex::new(path.to_owned())),
+            bytes,
+            flips: None,
+            healed: None,
+        }
+    }
+
+    /// The same, until they are written.
+    pub(crate) fn healing(self) -> Self {
+        Self { healed: Some(Arc::default()), ..self }
     }
 
     /// A drive that gives these bytes back wrong, the first `times` times.
@@ -88,6 +101,14 @@ struct BadFile {
     path: String,
     bytes: Range<u64>,
     flips: Option<Arc<AtomicU64>>,
+    healed: Option<Arc<AtomicBool>>,
+}
+
+impl BadFile {
+    fn is_hit(&self, offset: u64, length: usize) -> bool {
+        let is_healed = self.healed.as_ref().is_some_and(|healed| healed.load(Ordering::Relaxed));
+        !is_healed && offset < self.bytes.end && self.bytes.start < offset + length as u64
+    }
 }
 
 impl Disk for BadSectors {
@@ -99,8 +120,8 @@ impl Disk for BadSectors {
         let file = self.disk.open(path, access)?;
         let is_bad = path == *self.path.lock().unwrap();
         Ok(if is_bad {
-            let (bytes, flips) = (self.bytes.clone(), self.flips.clone());
-            Arc::new(BadFile { file, path: path.into(), bytes, flips })
+            let (bytes, flips, healed) = (self.bytes.clone(), self.flips.clone(), self.healed.clone());
+            Arc::new(BadFile { file, path: path.into(), bytes, flips, healed })
         } else {
             file
         })
@@ -142,7 +163,7 @@ impl Disk for BadSectors {
 
 impl File for BadFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
-        if offset < self.bytes.end && self.bytes.start < offset + buffer.len() as u64 {
+        if self.is_hit(offset, buffer.len()) {
             if let Some(flips) = &self.flips {
                 self.file.read_at(offset, buffer)?;
                 let left =
@@ -158,6 +179,9 @@ impl File for BadFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        if let Some(healed) = self.healed.as_ref().filter(|_| self.is_hit(offset, bytes.len())) {
+            healed.store(true, Ordering::Relaxed);
+        }
         self.file.write_at(offset, bytes)
     }
 

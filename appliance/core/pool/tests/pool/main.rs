@@ -15,6 +15,7 @@ mod full;
 mod giving;
 mod life;
 mod log;
+mod mending;
 mod reading;
 mod reclaim;
 mod reserve;

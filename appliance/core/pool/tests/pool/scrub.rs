@@ -38,7 +38,7 @@ fn of_segments(damage: &[String]) -> Vec<&String> {
 }
 
 /// Bytes of a segment that are flipped one by one: in the header, in frames of every kind and their padding, in the footer.
-fn places(bytes: &[u8]) -> Vec<u64> {
+pub(crate) fn places(bytes: &[u8]) -> Vec<u64> {
     let mut places = vec![9, 60, SEGMENT_HEADER_LENGTH as u64 - 1];
     for (at, _) in frames(bytes) {
         places.extend([at, at + IN_HEADER, at + 40, at + 63, at + IN_PAYLOAD]);
