@@ -3,16 +3,13 @@
 #![expect(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod ledger;
-mod power;
 
 use std::sync::Arc;
 
 use drives::{DriveSet, Opened, Policy, PoolUuid, World};
-use medium::sim::{Random, SimClock, SimDisk, SimEntropy, Survival};
+use medium::sim::{Power, Powered, Random, SimClock, SimDisk, SimEntropy, Survival};
 use medium::{Access, Disk, DiskError, File, Poisoning};
 use model::{SegmentNumber, Time};
-
-use power::{Power, Powered};
 
 /// The pool of all tests.
 pub(crate) const POOL: PoolUuid = PoolUuid([7; 16]);
@@ -38,7 +35,7 @@ impl Rig {
     /// A drive as it is handed to a set.
     pub(crate) fn hand(&self, place: usize) -> Arc<dyn Disk> {
         let disk = self.disks[place].clone();
-        Arc::new(Poisoning::new(Arc::new(Powered { disk, power: self.power.clone() })))
+        Arc::new(Poisoning::new(Arc::new(Powered::new(disk, self.power.clone()))))
     }
 
     /// The drives as they are handed to a set.

@@ -26,6 +26,7 @@ mod file;
 mod handle;
 mod log;
 mod names;
+mod power;
 mod random;
 mod world;
 
@@ -36,4 +37,5 @@ pub use clock::SimClock;
 pub use crash::Survival;
 pub use disk::SimDisk;
 pub use fault::{Calls, Fault, FaultPlan};
+pub use power::{Power, Powered};
 pub use random::{Random, SimEntropy};

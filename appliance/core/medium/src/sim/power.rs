@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use medium::sim::SimDisk;
-use medium::{Access, Disk, DiskError, File, Lock, Operation, Space};
+use super::SimDisk;
+use crate::{Access, Disk, DiskError, File, Lock, Operation, Space};
 
 /// Changes until the power goes, and changes so far.
 #[derive(Debug)]
-pub(crate) struct Power {
+pub struct Power {
     left: AtomicU64,
     spent: AtomicU64,
     /// The most bytes that were read or written at once.
@@ -24,20 +24,24 @@ impl Default for Power {
 
 impl Power {
     /// The power goes before the change after so many.
-    pub(crate) fn cut_after(&self, changes: u64) {
+    pub fn cut_after(&self, changes: u64) {
         self.left.store(changes, Ordering::SeqCst);
     }
 
-    pub(crate) fn spent(&self) -> u64 {
+    /// Changes so far.
+    #[must_use]
+    pub fn spent(&self) -> u64 {
         self.spent.load(Ordering::SeqCst)
     }
 
     /// The most bytes that were read or written at once since this was asked last.
-    pub(crate) fn largest(&self) -> u64 {
+    pub fn largest(&self) -> u64 {
         self.largest.swap(0, Ordering::SeqCst)
     }
 
-    pub(crate) fn is_gone(&self) -> bool {
+    /// Whether it is gone.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
         self.left.load(Ordering::SeqCst) == 0
     }
 
@@ -59,10 +63,10 @@ impl Power {
     }
 }
 
-/// A drive of the machine.
-pub(crate) struct Powered {
-    pub(crate) disk: SimDisk,
-    pub(crate) power: Arc<Power>,
+/// A drive of the machine. Its own crash is left to whoever cut the power.
+pub struct Powered {
+    disk: SimDisk,
+    power: Arc<Power>,
 }
 
 #[derive(Debug)]
@@ -72,6 +76,12 @@ struct PoweredFile {
 }
 
 impl Powered {
+    /// A drive that hangs on this power.
+    #[must_use]
+    pub const fn new(disk: SimDisk, power: Arc<Power>) -> Self {
+        Self { disk, power }
+    }
+
     fn wrap(&self, file: Arc<dyn File>) -> Arc<dyn File> {
         Arc::new(PoweredFile { file, power: self.power.clone() })
     }
