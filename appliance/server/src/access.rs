@@ -9,11 +9,12 @@ use link::{Connection, RemoteArchive};
 use medium::Clock;
 use model::Place;
 use model::archive::{Archive, PointKey};
+use wire::drive::{DriveAnswer, DriveOrder};
 use wire::keeping::{Kept, Order};
 use wire::{Peer, Reply, Request};
 
 use crate::appliance::Appliance;
-use crate::data::DataDirectory;
+use crate::data::{DataDirectory, OpenedPool};
 use crate::listen::Service;
 use crate::storage::Storage;
 
@@ -34,8 +35,9 @@ impl Access {
         {
             return Ok(Self::Socket(Arc::new(connection)));
         }
-        let storage = Storage::start(data.open()?, None).context("start the writer of the pool")?;
-        Ok(Self::Direct(Appliance::new(storage, Arc::default(), Arc::default())))
+        let OpenedPool { pool, rack, .. } = data.open()?;
+        let storage = Storage::start(pool, None).context("start the writer of the pool")?;
+        Ok(Self::Direct(Appliance::new(storage, Arc::new(rack), Arc::default(), Arc::default())))
     }
 
     /// Everything that can be read.
@@ -55,6 +57,14 @@ impl Access {
     pub(crate) fn keep(&self, order: Order) -> anyhow::Result<Kept> {
         match self.ask(Request::Keep { order })? {
             Reply::Kept { answer } => Ok(answer),
+            _ => anyhow::bail!("the appliance answered something else"),
+        }
+    }
+
+    /// Gives an order about the drives.
+    pub(crate) fn drives(&self, order: DriveOrder) -> anyhow::Result<DriveAnswer> {
+        match self.ask(Request::Drives { order })? {
+            Reply::Drives { answer } => Ok(answer),
             _ => anyhow::bail!("the appliance answered something else"),
         }
     }

@@ -12,6 +12,7 @@ use wire::{Peer, Reply, Request};
 use crate::backup::Session;
 use crate::keeping::{Figures, Refusals, Trial};
 use crate::listen::{Authority, Backup, Begun, ListenError, Reader, Service};
+use crate::rack::Rack;
 use crate::storage::Storage;
 use crate::{operator, tokens};
 
@@ -23,6 +24,7 @@ const SOURCES_MAX: usize = 1000;
 /// The appliance.
 pub(crate) struct Appliance {
     storage: Arc<Storage>,
+    rack: Arc<Rack>,
     authority: OnceLock<Authority>,
     figures: Arc<Figures>,
     refusals: Arc<Refusals>,
@@ -34,8 +36,18 @@ pub(crate) fn refused(message: impl Into<String>) -> ArchiveError {
 
 impl Appliance {
     /// The appliance over a pool.
-    pub(crate) fn new(storage: Storage, figures: Arc<Figures>, refusals: Arc<Refusals>) -> Self {
-        Self { storage: Arc::new(storage), authority: OnceLock::new(), figures, refusals }
+    pub(crate) fn new(
+        storage: Storage,
+        rack: Arc<Rack>,
+        figures: Arc<Figures>,
+        refusals: Arc<Refusals>,
+    ) -> Self {
+        Self { storage: Arc::new(storage), rack, authority: OnceLock::new(), figures, refusals }
+    }
+
+    /// The drives of the pool.
+    pub(crate) const fn rack(&self) -> &Arc<Rack> {
+        &self.rack
     }
 
     pub(crate) const fn storage(&self) -> &Arc<Storage> {

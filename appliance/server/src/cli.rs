@@ -1,5 +1,6 @@
 //! The command line: raw arguments, and what each command needs.
 
+pub(crate) mod drive;
 pub(crate) mod lifeboat;
 
 use std::net::SocketAddr;
@@ -250,6 +251,9 @@ pub(crate) enum Command {
     /// For one source of the size given, on a pool of its own. Nothing is asked of the appliance.
     #[command(after_long_help = RULES)]
     Simulate(Simulate),
+    /// Look after the drives of the pool
+    #[command(subcommand, after_long_help = drive::EXAMPLES)]
+    Drive(drive::DriveCommand),
     /// Look after the pool
     #[command(subcommand)]
     Pool(PoolCommand),

@@ -1,6 +1,6 @@
 //! The data directory of an appliance: the pool, its key, and the socket of the program that has it open.
 //!
-//! `DATA/pool` is the embedded drive, `DATA/keepfast.key` the key file (unless there is a passphrase), `DATA/keepfast.sock`
+//! `DATA/pool` is the embedded drive, `DATA/drives.toml` says where the drives are once there are several, `DATA/keepfast.key` the key file (unless there is a passphrase), `DATA/keepfast.sock`
 //! the operator's socket.
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use host::{HostClock, HostDisk, HostEntropy};
+use host::{HostClock, HostEntropy};
 use medium::Entropy;
 use pool::keys::{Unlock, parse_recovery_text, recovery_text};
 use pool::layout::SegmentLimits;
 use pool::{Options, Pool, PoolError, World};
 use zeroize::Zeroizing;
+
+use crate::rack::Rack;
 
 /// The part of a drive that is kept free for giving room back.
 const RESERVE_SHARE: u64 = 32;
@@ -32,9 +34,10 @@ const SEGMENT_LEAST: u64 = 8 << 20;
 /// Where an appliance keeps everything.
 pub(crate) struct DataDirectory(PathBuf);
 
-/// A pool that was opened, and the recovery key if it was just made.
+/// A pool that was opened with its drives, and the recovery key if it was just made.
 pub(crate) struct OpenedPool {
     pub(crate) pool: Pool,
+    pub(crate) rack: Rack,
     pub(crate) recovery: Option<Zeroizing<String>>,
 }
 
@@ -51,6 +54,10 @@ fn options(world: &World) -> Options {
         },
         ..Options::default()
     }
+}
+
+fn world(rack: &Rack) -> World {
+    World { disk: rack.disk(), clock: Arc::new(HostClock), entropy: Arc::new(HostEntropy) }
 }
 
 impl DataDirectory {
@@ -73,41 +80,41 @@ impl DataDirectory {
     }
 
     /// Opens the pool.
-    pub(crate) fn open(&self) -> anyhow::Result<Pool> {
+    pub(crate) fn open(&self) -> anyhow::Result<OpenedPool> {
         let shown = self.0.display();
-        if !self.pool().is_dir() {
+        if !Rack::is_at(&self.0) {
             bail!("there is no pool in {shown}; `keepfast serve --data {shown}` makes one");
         }
-        let world = self.world()?;
+        let unlock = self.unlock()?;
+        let rack = Rack::open(&self.0)?;
+        let world = world(&rack);
         let options = options(&world);
-        Ok(Pool::open(world, &self.unlock()?, options)?)
+        Ok(OpenedPool { pool: Pool::open(world, &unlock, options)?, rack, recovery: None })
     }
 
     /// Opens the pool, or makes one with a key file or passphrase and a recovery key.
     pub(crate) fn open_or_create(&self) -> anyhow::Result<OpenedPool> {
         let make = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
-        make(&self.pool()).with_context(|| format!("make {}", self.pool().display()))?;
+        if !Rack::is_at(&self.0) {
+            make(&self.pool()).with_context(|| format!("make {}", self.pool().display()))?;
+        }
         match self.open() {
-            Ok(pool) => return Ok(OpenedPool { pool, recovery: None }),
+            Ok(opened) => return Ok(opened),
             Err(error) => match error.downcast_ref::<PoolError>() {
                 Some(PoolError::NoPool) => {}
                 _ if error.downcast_ref::<NoKey>().is_some() => {}
                 _ => return Err(error),
             },
         }
-        let world = self.world()?;
+        let rack = Rack::open(&self.0)?;
+        let world = world(&rack);
         let mut recovery = Zeroizing::new([0; 32]);
         HostEntropy.fill(&mut *recovery);
         let text = Zeroizing::new(recovery_text(&recovery));
         let unlocks = [self.unlock_or_create()?, Unlock::Recovery(recovery)];
         let options = options(&world);
         let pool = Pool::create(world, &unlocks, options)?;
-        Ok(OpenedPool { pool, recovery: Some(text) })
-    }
-
-    fn world(&self) -> anyhow::Result<World> {
-        let disk = HostDisk::open(&self.pool())?;
-        Ok(World { disk: Arc::new(disk), clock: Arc::new(HostClock), entropy: Arc::new(HostEntropy) })
+        Ok(OpenedPool { pool, rack, recovery: Some(text) })
     }
 
     /// What opens the pool: a recovery key or passphrase from the environment, else the key file.

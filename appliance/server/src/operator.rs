@@ -7,7 +7,7 @@ use wire::{Reply, Request};
 
 use crate::appliance::{Appliance, refused};
 use crate::tokens::{self, Wanted};
-use crate::{addresses, keeping};
+use crate::{addresses, keeping, rack};
 
 /// Does what the operator asks for.
 pub(crate) fn answer(appliance: &Appliance, request: Request) -> Result<Reply, ArchiveError> {
@@ -43,6 +43,7 @@ pub(crate) fn answer(appliance: &Appliance, request: Request) -> Result<Reply, A
             Ok(Reply::Verified { report: verify_report(found) })
         }
         Request::Keep { order } => Ok(Reply::Kept { answer: keeping::answer(appliance, order)? }),
+        Request::Drives { order } => Ok(Reply::Drives { answer: rack::answer(appliance, order)? }),
         _ => Err(refused("this is not for operators")),
     }
 }

@@ -13,7 +13,7 @@ use crate::member::Member;
 use crate::opening::{check_empty, lock, make_directories};
 use crate::set::{Shared, locked};
 use crate::superblock::{MemberEntry, MemberState, load, remove_if_there};
-use crate::{DriveSet, DriveUuid, DrivesError};
+use crate::{DriveSet, DriveUuid, DrivesError, Policy};
 
 impl DriveSet {
     /// Takes an empty drive into service.
@@ -46,6 +46,27 @@ impl DriveSet {
         drop(state);
         self.shared.hold_everywhere(index);
         Ok(drive)
+    }
+
+    /// Keeps what is stored another way from here on; later steps make the copies and the parity, and remove what is too
+    /// many. Parity stays what it is once there is some.
+    pub fn set_policy(&self, policy: Policy) -> Result<(), DrivesError> {
+        let policy = policy.check()?;
+        let _names = locked(&self.shared.names);
+        self.shared.settle_closed();
+        let mut state = self.shared.state();
+        if policy == state.record.policy {
+            return Ok(());
+        }
+        let wanted = policy.group().map_or(policy.copies(), |(data, parity)| data + parity);
+        if state.staying().len() < wanted {
+            return Err(DrivesError::Policy { what: "there are too few drives for it" });
+        }
+        if policy.group() != state.record.policy.group() && !state.groups.is_empty() {
+            return Err(DrivesError::Policy { what: "segments are under parity of another kind" });
+        }
+        state.record.policy = policy;
+        Ok(self.shared.commit_members(&mut state)?)
     }
 
     /// Begins to move what a member holds to others; it is let go of, as retired, by later steps.

@@ -23,6 +23,8 @@ use crate::{DriveUuid, DrivesError, Policy, PoolUuid};
 pub struct Opened {
     /// The set.
     pub set: DriveSet,
+    /// Drives that were handed in and are part of it, by their place.
+    pub used: Vec<(usize, DriveUuid)>,
     /// Drives that were handed in and are not used, by their place, with the reason.
     pub refused: Vec<(usize, DrivesError)>,
     /// Members that should be there and are not; they are out of service.
@@ -101,13 +103,14 @@ impl DriveSet {
     ) -> Result<Opened, DrivesError> {
         let found = disks.iter().map(|disk| load(&**disk)).collect();
         let Judgement { pool, head, usable, complete, mut refused } = judge(found, pool)?;
-        let mut state = State::new(head);
+        let (mut state, mut used) = (State::new(head), Vec::new());
         for one in usable {
             let disk = &disks[one.disk];
             let drive = state.record.members[one.member].drive;
             match lock(&**disk, drive) {
                 Ok(lock) => {
-                    state.members[one.member] = Some(Member::new(drive, one.member, disk.clone(), lock))
+                    state.members[one.member] = Some(Member::new(drive, one.member, disk.clone(), lock));
+                    used.push((one.disk, drive));
                 }
                 Err(DrivesError::Disk(error)) => refused.push((one.disk, error.into())),
                 Err(error) => return Err(error),
@@ -121,7 +124,7 @@ impl DriveSet {
         set.shared.prepare()?;
         set.shared.settle_members(&missing, complete)?;
         set.shared.put_in_order()?;
-        Ok(Opened { set, refused, missing })
+        Ok(Opened { set, used, refused, missing })
     }
 
     fn of(pool: PoolUuid, world: World, state: State) -> Self {

@@ -360,3 +360,33 @@ fn what_makes_no_sense_is_not_made() {
     let result = DriveSet::create(&rig.handed(), POOL, TWO, rig.world.clone());
     assert!(matches!(result, Err(DrivesError::NotEmpty { .. })), "{result:?}");
 }
+
+#[test]
+fn another_policy_is_taken_as_far_as_drives_and_parity_allow() {
+    let rig = Rig::new(3, 4);
+    let set = rig.create(Policy::Copies(1));
+    prepare(&set);
+    for number in 1..=6 {
+        put(&set, number, &bytes(number, 9_000)).unwrap();
+    }
+    work(&set);
+    let copies = |set: &DriveSet| set.members().iter().map(|member| member.segments).sum::<usize>();
+    assert_eq!(copies(&set), 6);
+    assert!(matches!(set.set_policy(Policy::Copies(5)), Err(DrivesError::Policy { .. })));
+    set.set_policy(TWO).unwrap();
+    assert_eq!(set.at_risk().len(), 6);
+    work(&set);
+    assert_eq!((copies(&set), set.at_risk()), (12, vec![]));
+    let parity = Policy::Parity { data: 2, parity: 1 };
+    set.set_policy(parity).unwrap();
+    work(&set);
+    assert_eq!((set.policy(), set.at_risk()), (parity, vec![]));
+    assert!(copies(&set) < 12, "parity has taken the place of copies");
+    assert!(matches!(set.set_policy(TWO), Err(DrivesError::Policy { .. })));
+    drop(set);
+    let opened = rig.open();
+    assert_eq!((opened.set.policy(), opened.used.len()), (parity, 4));
+    for number in 1..=6 {
+        assert_eq!(get(&opened.set, &path(number)).unwrap(), bytes(number, 9_000));
+    }
+}

@@ -6,6 +6,7 @@ mod commit;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chunk::{
     BundleLimits, Compressor, Decompressor, FrameKind, Level, NonceAudit, VerifiedBuilder, VerifiedBundle,
@@ -443,6 +444,7 @@ impl Pool {
             let (number, shared) = (self.next_segment, &self.shared);
             self.next_segment = number.next();
             self.names_dirty = true;
+            shared.written[kind as usize].store(number.0, Ordering::Release);
             shared.frames.forget(number);
             let (pool, drive, after) = (shared.header.pool, shared.header.drive, shared.state().mark.commit);
             let master = shared.keys.segment_master();

@@ -42,6 +42,8 @@ pub struct Shared {
     pub(crate) header: PoolHeader,
     pub(crate) frames: FrameReader,
     pub(crate) state: RwLock<State>,
+    /// The segments of each kind that were opened last for writing; 0 for none.
+    pub(crate) written: [AtomicU64; 2],
     /// How long the appliance has run in all, in nanoseconds; 0 while nobody says.
     pub(crate) witnessed: AtomicU64,
     /// Faults on purpose.
@@ -176,6 +178,17 @@ impl Shared {
         self.witnessed.store(nanoseconds, Ordering::Relaxed);
     }
 
+    /// Whether nobody writes a segment any more. Says no for a while of one that was sealed just before.
+    #[must_use]
+    pub fn is_sealed(&self, segment: SegmentNumber) -> bool {
+        self.written.iter().all(|written| written.load(Ordering::Acquire) != segment.0)
+    }
+
+    /// Closes what is open for reading only, so that a drive that has gone is let go of.
+    pub fn close_segments(&self) {
+        self.frames.close();
+    }
+
     /// The identity of the pool.
     #[must_use]
     pub const fn pool(&self) -> &[u8; 16] {
@@ -195,11 +208,12 @@ impl Shared {
         let frames = FrameReader::new(Arc::clone(&world.disk), Arc::clone(&keys), header.pool);
         let state = RwLock::new(State::closed(planted, Arc::clone(frames.bad())));
         let (witnessed, leases, sessions) = (AtomicU64::new(0), Arc::default(), Arc::default());
-        let (checks, is_tight) = (Checks::default(), AtomicBool::new(false));
+        let (checks, is_tight, written) = (Checks::default(), AtomicBool::new(false), Default::default());
         Self {
             world,
             keys,
             header,
+            written,
             frames,
             state,
             witnessed,

@@ -49,7 +49,7 @@ pub(crate) fn topic(body: &[u8]) -> Result<(Topic, usize), WireError> {
         2 | 4 | 5 | 7 => (Topic::Backup, 1024),
         24 | 25 => (Topic::Read, names),
         16..=23 => (Topic::Read, 1024),
-        32..=36 => (Topic::Admin, BODY_MAX),
+        32..=37 => (Topic::Admin, BODY_MAX),
         found => return Err(WireError::UnknownRequest { found }),
     })
 }
@@ -146,7 +146,8 @@ pub(crate) fn request(request: &Request) -> Result<(), WireError> {
         | Request::Point { .. }
         | Request::Status
         | Request::Verify { .. }
-        | Request::Keep { .. } => Ok(()),
+        | Request::Keep { .. }
+        | Request::Drives { .. } => Ok(()),
     }
 }
 
@@ -194,6 +195,7 @@ pub(crate) fn reply(reply: &Reply) -> Result<(), WireError> {
         | Reply::Token { .. }
         | Reply::Status { .. }
         | Reply::Verified { .. }
-        | Reply::Kept { .. } => Ok(()),
+        | Reply::Kept { .. }
+        | Reply::Drives { .. } => Ok(()),
     }
 }

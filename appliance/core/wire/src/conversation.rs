@@ -358,7 +358,8 @@ impl Conversation {
             | Request::Revoke { .. }
             | Request::Status
             | Request::Verify { .. }
-            | Request::Keep { .. } => Ok(Event::Admin { id, request }),
+            | Request::Keep { .. }
+            | Request::Drives { .. } => Ok(Event::Admin { id, request }),
             request => Ok(Event::Read { id, request }),
         }
     }

@@ -8,6 +8,7 @@
 
 mod error;
 
+pub mod drive;
 pub mod frame;
 pub mod keeping;
 pub mod message;

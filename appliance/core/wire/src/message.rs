@@ -267,6 +267,13 @@ pub enum Request {
         #[n(0)]
         order: Order,
     },
+    /// Something about the drives. Local only.
+    #[n(37)]
+    Drives {
+        /// What.
+        #[n(0)]
+        order: crate::drive::DriveOrder,
+    },
 }
 
 /// What the appliance answers or tells.
@@ -463,6 +470,13 @@ pub enum Reply {
         /// What came of it.
         #[n(0)]
         answer: Kept,
+    },
+    /// To `Drives`.
+    #[n(36)]
+    Drives {
+        /// What came of it.
+        #[n(0)]
+        answer: crate::drive::DriveAnswer,
     },
 }
 

@@ -1,6 +1,7 @@
 //! One file for each group of commands; the exit code of each is its result.
 
 mod diff;
+mod drive;
 mod lifeboat;
 mod list;
 mod look;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Done> {
         Command::Retention(command) => retention::run(command),
         Command::Hold { place, legal, release, data } => retention::hold(&place, legal, release, &data),
         Command::Simulate(wanted) => retention::play(&wanted),
+        Command::Drive(command) => drive::run(command),
         Command::Pool(command) => pool::run(command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "keepfast", &mut std::io::stdout());

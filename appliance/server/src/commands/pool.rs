@@ -157,7 +157,7 @@ fn audit(listing: &Listing) -> anyhow::Result<Done> {
 }
 
 fn rebuild(data: &Data) -> anyhow::Result<Done> {
-    let mut pool = DataDirectory::new(&data.data).open()?;
+    let mut pool = DataDirectory::new(&data.data).open()?.pool;
     pool.rebuild_catalog()?;
     let damage = pool.shared().damage();
     let mut out = std::io::stdout().lock();

@@ -17,6 +17,7 @@ use crate::cli::Data;
 use crate::data::DataDirectory;
 use crate::keeping::{Figures, Keeper, Refusals};
 use crate::listen::{Limits, Listener, Options, Service};
+use crate::rack::Tender;
 use crate::scrubbing::Scrubber;
 use crate::storage::Storage;
 
@@ -42,10 +43,14 @@ pub(crate) fn run(data: &Data, listen: &[SocketAddr], announce: Vec<String>) -> 
     let (its_figures, its_refusals) = (Arc::clone(&figures), Arc::clone(&refusals));
     let keeper = Keeper::new(opened.pool.shared(), clock, boot, its_figures, its_refusals);
     let storage = Storage::start(opened.pool, Some(keeper)).context("start the writer of the pool")?;
-    let appliance = Arc::new(Appliance::new(storage, figures, refusals));
+    let rack = Arc::new(opened.rack);
+    let appliance = Arc::new(Appliance::new(storage, Arc::clone(&rack), figures, refusals));
+    let tender =
+        Tender::start(rack, Arc::clone(appliance.storage())).context("start the tender of the drives")?;
     let scrubber = Scrubber::start(Arc::clone(appliance.storage())).context("start the scrub")?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(serve(Arc::clone(&appliance), &directory, listen, announce))?;
+    drop(tender);
     drop(scrubber);
     runtime.shutdown_timeout(STOP_MAX);
     info!("the appliance has stopped");

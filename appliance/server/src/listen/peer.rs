@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
+use wire::drive::DriveAnswer;
 use wire::keeping::Kept;
 use wire::{Conversation, Event, FrameKind, Outgoing, Peer, Receiver, Reply, Request};
 
@@ -363,6 +364,7 @@ impl Talk {
                 Reply::Verified { report } => read::fit_lines(&mut report.damage),
                 Reply::Kept { answer: Kept::Plan { lines, .. } } => read::fit_lines(lines),
                 Reply::Kept { answer: Kept::Audit { report } } => read::fit_lines(&mut report.wrong),
+                Reply::Drives { answer: DriveAnswer::Drives { lost, .. } } => read::fit_lines(lost),
                 _ => {}
             }
             if revokes {

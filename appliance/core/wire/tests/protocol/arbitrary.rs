@@ -10,6 +10,7 @@ use model::{DomainId, EntryName, ErrorKind, MachineId, Name, ObjectId, SequenceN
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use wire::drive::{DriveAnswer, DriveOrder, DriveRow, Newcomer};
 use wire::keeping::{
     AdmissionFigures, Admit, AuditReport, Foretold, Hold, Kept, Order, PlannedFold, SourceForecast,
     SourcePolicy,
@@ -192,6 +193,58 @@ fn administering() -> impl Strategy<Value = Request> {
         Just(Request::Status),
         option::of(point_key()).prop_map(|point| Request::Verify { point }),
         order().prop_map(|order| Request::Keep { order }),
+        drive_order().prop_map(|order| Request::Drives { order }),
+    ]
+}
+
+fn drive_order() -> impl Strategy<Value = DriveOrder> {
+    let newcomer = || {
+        (text(), option::of(text()), any::<bool>()).prop_map(|(path, confirmation, force)| Newcomer {
+            path,
+            confirmation,
+            force,
+        })
+    };
+    prop_oneof![
+        Just(DriveOrder::List),
+        newcomer().prop_map(|newcomer| DriveOrder::Plan { newcomer }),
+        (newcomer(), option::of(text())).prop_map(|(newcomer, policy)| DriveOrder::Add { newcomer, policy }),
+        text().prop_map(|drive| DriveOrder::Retire { drive }),
+        (text(), newcomer()).prop_map(|(drive, newcomer)| DriveOrder::Replace { drive, newcomer }),
+        text().prop_map(|path| DriveOrder::Rejoin { path }),
+        text().prop_map(|policy| DriveOrder::SetPolicy { policy }),
+    ]
+}
+
+fn drive_answer() -> impl Strategy<Value = DriveAnswer> {
+    let texts = [option::of(text()), option::of(text()), option::of(text())];
+    let row = (texts, text(), any::<[Option<u64>; 2]>(), any::<[u64; 5]>()).prop_map(
+        |([drive, place, reason], state, bytes, n)| DriveRow {
+            drive,
+            place,
+            state,
+            reason,
+            capacity_bytes: bytes[0],
+            free_bytes: bytes[1],
+            segments: n[0],
+            segments_at_risk: n[1],
+            read_errors: n[2],
+            write_errors: n[3],
+            mended: n[4],
+        },
+    );
+    prop_oneof![
+        (text(), vec(row, 0..5), any::<[u64; 2]>(), vec(text(), 0..5)).prop_map(
+            |(policy, drives, n, lost)| DriveAnswer::Drives {
+                policy,
+                drives,
+                at_risk: n[0],
+                lost,
+                lost_count: n[1],
+            }
+        ),
+        (text(), text()).prop_map(|(text, what)| DriveAnswer::Plan { text, what }),
+        text().prop_map(|sentence| DriveAnswer::Done { sentence }),
     ]
 }
 
@@ -331,6 +384,7 @@ fn reporting() -> impl Strategy<Value = Reply> {
         status.prop_map(|status| Reply::Status { status }),
         report.prop_map(|report| Reply::Verified { report }),
         kept().prop_map(|answer| Reply::Kept { answer }),
+        drive_answer().prop_map(|answer| Reply::Drives { answer }),
     ]
 }
 

@@ -4,6 +4,7 @@ use model::archive::PointKey;
 use model::record::{Label, RestoreGrant, Totals};
 use model::{ErrorKind, MachineId, Name, SequenceNumber, SourceId, Time};
 use wire::conversation::{CREDIT_STEP, IN_FLIGHT_MAX, SESSIONS_MAX};
+use wire::drive::DriveOrder;
 use wire::frame::COST_LEAST;
 use wire::keeping::Order;
 use wire::message::{CREDIT_INITIAL, VERSION};
@@ -91,6 +92,7 @@ fn all() -> Vec<(Request, usize)> {
         (Request::Status, 0),
         (Request::Verify { point: None }, 0),
         (Request::Keep { order: Order::Plan }, 0),
+        (Request::Drives { order: DriveOrder::List }, 0),
     ]
 }
 
@@ -133,6 +135,7 @@ fn every_request_in_every_state() {
                 | Request::Status
                 | Request::Verify { .. }
                 | Request::Keep { .. }
+                | Request::Drives { .. }
         );
         let expect = |breach: bool, refused: bool| match (breach, refused) {
             (true, _) => Outcome::Breach,
