@@ -127,7 +127,7 @@ impl Pool {
             // A catalog that found no room was opened again: what was counted and what was condemned is forgotten.
             return Ok(Reclaimed::Counting);
         }
-        if self.log_round.is_some() {
+        if shared.is_of_log(&ready)? {
             self.remove_log(&ready, effort)
         } else {
             self.remove_segments(&ready, effort)

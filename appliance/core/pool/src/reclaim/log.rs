@@ -10,7 +10,7 @@
 //!
 //! A segment with damage stays, and with it all that are newer, until it is healed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chunk::FrameKind;
@@ -53,12 +53,25 @@ struct Restated {
 impl Shared {
     /// Segments of the log with their lengths, oldest first.
     fn log(&self) -> Result<Vec<(SegmentNumber, u64)>, PoolError> {
-        let state = self.state();
-        let uses = state.catalog()?.segments()?;
-        let data: BTreeSet<SegmentNumber> =
-            uses.iter().filter(|(_, used)| used.kind == Kind::Chunks).map(|(segment, _)| *segment).collect();
-        let lengths = state.mark.lengths.iter();
-        Ok(lengths.filter(|(segment, _)| !data.contains(segment)).copied().collect())
+        let (mut all, uses) = {
+            let state = self.state();
+            (state.mark.lengths.clone(), state.catalog()?.segments()?)
+        };
+        let kinds: BTreeMap<SegmentNumber, Kind> =
+            uses.iter().map(|(segment, used)| (*segment, used.kind)).collect();
+        all.retain(|(segment, _)| match kinds.get(segment) {
+            Some(kind) => *kind == Kind::Pages,
+            // It has neither chunks nor pages; one that cannot be read counts as of the log, where it holds up the others.
+            None => {
+                self.frames.segment(*segment).map_or(true, |found| found.header.kind == SegmentKind::Meta)
+            }
+        });
+        Ok(all)
+    }
+
+    /// Whether segments, which are all of one kind, are of the log.
+    pub(super) fn is_of_log(&self, segments: &[SegmentNumber]) -> Result<bool, PoolError> {
+        Ok(self.log()?.iter().any(|(segment, _)| segments.contains(segment)))
     }
 
     /// Bytes that the log surely has: those of pages and indexes that count, or as many as it had after the last round of
