@@ -7,6 +7,7 @@
 
 mod change;
 mod copies;
+mod detachable;
 mod error;
 mod evening;
 mod file;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use medium::{Disk, DiskError, Lock};
 
 use crate::DriveUuid;
+use crate::detachable::Detachable;
 use crate::set::locked;
 
 /// Errors of a member since the set was opened, and what was written over them.
@@ -26,6 +27,8 @@ pub(crate) struct Member {
     /// Its place in the list of members.
     pub(crate) index: usize,
     pub(crate) disk: Arc<dyn Disk>,
+    /// The same, for letting go of it.
+    pub(crate) detachable: Arc<Detachable>,
     serving: AtomicBool,
     /// A change failed on it and it could not be let go of, so it is chosen last.
     avoided: AtomicBool,
@@ -37,10 +40,12 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn new(drive: DriveUuid, index: usize, disk: Arc<dyn Disk>, lock: Box<dyn Lock>) -> Arc<Self> {
+        let detachable = Arc::new(Detachable::new(disk));
         Arc::new(Self {
             drive,
             index,
-            disk,
+            disk: Arc::clone(&detachable) as Arc<dyn Disk>,
+            detachable,
             serving: AtomicBool::new(true),
             avoided: AtomicBool::new(false),
             reads: AtomicU64::new(0),
@@ -55,10 +60,11 @@ impl Member {
         self.serving.load(Ordering::Acquire)
     }
 
-    /// It is neither read nor written any more.
+    /// It is neither read nor written any more, and nothing of it is open.
     pub(crate) fn let_go(&self) {
         self.serving.store(false, Ordering::Release);
         *locked(&self.lock) = None;
+        self.detachable.detach();
     }
 
     pub(crate) fn is_avoided(&self) -> bool {

@@ -62,16 +62,6 @@ impl Node {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Strikes out members that are out of service, so that whoever has the file open lets go of theirs.
-    pub(crate) fn forget_lost(&self) {
-        let mut state = self.state();
-        let before = state.holders.len();
-        state.holders.retain(|member| member.serves());
-        if state.holders.len() < before {
-            self.generation.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-
     /// Strikes out a member that has none any more.
     pub(crate) fn remove_holder(&self, state: &mut NodeState, index: usize) {
         state.holders.retain(|member| member.index != index);

@@ -114,9 +114,6 @@ impl DriveSet {
             work.barred.clear();
             work.ungrouped.clear();
             work.epoch = epoch;
-            let nodes: Vec<_> =
-                self.shared.state().nodes.values().filter_map(std::sync::Weak::upgrade).collect();
-            nodes.iter().for_each(|node| node.forget_lost());
         }
         {
             let _names = locked(&self.shared.names);

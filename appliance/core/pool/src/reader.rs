@@ -209,11 +209,6 @@ impl FrameReader {
         self.bad.forget(number);
     }
 
-    /// Closes the segments that are open for reading; they are opened again when they are needed.
-    pub(crate) fn close(&self) {
-        lock(&self.segments).clear();
-    }
-
     /// Forgets everything that was read.
     pub(crate) fn clear(&self) {
         lock(&self.segments).clear();

@@ -184,11 +184,6 @@ impl Shared {
         self.written.iter().all(|written| written.load(Ordering::Acquire) != segment.0)
     }
 
-    /// Closes what is open for reading only, so that a drive that has gone is let go of.
-    pub fn close_segments(&self) {
-        self.frames.close();
-    }
-
     /// The identity of the pool.
     #[must_use]
     pub const fn pool(&self) -> &[u8; 16] {

@@ -38,7 +38,7 @@ pub(crate) fn answer(appliance: &Appliance, order: DriveOrder) -> Result<DriveAn
         DriveOrder::Add { newcomer, policy } => rack.add(storage, &newcomer, policy.as_deref()),
         DriveOrder::Retire { drive } => rack.retire(&drive),
         DriveOrder::Replace { drive, newcomer } => rack.replace(storage, &drive, &newcomer),
-        DriveOrder::Rejoin { path } => rack.rejoin(storage, Path::new(&path)),
+        DriveOrder::Rejoin { path } => rack.rejoin(Path::new(&path)),
         DriveOrder::SetPolicy { policy } => rack.set_policy(&policy),
     };
     Ok(DriveAnswer::Done { sentence: done.map_err(told)? })
@@ -201,10 +201,10 @@ impl Rack {
     }
 
     /// Takes a drive back. One on a whole disk is mounted anew; one in a directory has been, by its operator.
-    fn rejoin(&self, storage: &Storage, path: &Path) -> anyhow::Result<String> {
+    fn rejoin(&self, path: &Path) -> anyhow::Result<String> {
         let set = self.several()?;
         let (directory, disk) = if is_device(path) {
-            let (directory, disk) = self.mount_again(storage, path)?;
+            let (directory, disk) = self.mount_again(path)?;
             (directory, Some(disk))
         } else {
             (path.to_owned(), None)
@@ -232,7 +232,7 @@ impl Rack {
     }
 
     /// Mounts the drive on a disk anew; where.
-    fn mount_again(&self, storage: &Storage, path: &Path) -> anyhow::Result<(PathBuf, hardware::DriveId)> {
+    fn mount_again(&self, path: &Path) -> anyhow::Result<(PathBuf, hardware::DriveId)> {
         let inspection = hardware().inspect(path)?;
         let Content::Drive { drive, device } = inspection.content else {
             bail!("{} holds no drive of a pool", path.display());
@@ -241,12 +241,7 @@ impl Rack {
         let directory = directory.canonicalize().unwrap_or(directory);
         if inspection.mounted.contains(&directory) {
             let mounted = Mounted { drive, device, directory };
-            // Files of it that are open still would keep what the kernel remembers of it.
-            storage.shared().close_segments();
-            let unmounted = hardware().unmount(&mounted).or_else(|_| {
-                storage.change(pool::Pool::reopen).ok();
-                hardware().unmount(&mounted)
-            });
+            let unmounted = hardware().unmount(&mounted);
             unmounted.context("it is in use still; restart the appliance, then rejoin it")?;
         }
         match hardware().mount_known(&[drive], &self.mounts()).pop() {
@@ -274,7 +269,9 @@ impl Rack {
         let mut drives: Vec<DriveRow> = members.iter().map(|member| known.row(member)).collect();
         for objection in &known.objections {
             let is_told = |member: &MemberStatus| {
-                Some(member.drive) == objection.drive && member.state != MemberState::InService
+                let place = known.places.as_ref().and_then(|places| places.of(member.drive));
+                let is_here = place.is_some_and(|place| place.directory == objection.directory);
+                is_here && member.state == MemberState::Out
             };
             if !members.iter().any(is_told) {
                 drives.push(DriveRow {
@@ -304,7 +301,8 @@ impl Known {
     /// A drive of the set.
     fn row(&self, member: &MemberStatus) -> DriveRow {
         let place = self.places.as_ref().and_then(|places| places.of(member.drive));
-        let objection = self.objections.iter().find(|objection| objection.drive == Some(member.drive));
+        let is_here = |directory: &Path| place.is_some_and(|place| place.directory == directory);
+        let objection = self.objections.iter().find(|objection| is_here(&objection.directory));
         let is_out = member.state == MemberState::Out;
         let reason = objection.map(|objection| objection.reason.clone()).filter(|_| is_out);
         let failed = "it failed, or was not there; connect and mount it anew, then `keepfast drive rejoin` takes it back";

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use drives::{DriveSet, DriveUuid, MemberState, Task};
 use medium::Disk;
 use model::ErrorKind;
-use model::archive::ArchiveError;
 use tracing::{debug, error, info, warn};
 
 use super::Rack;
@@ -41,8 +40,6 @@ struct Round {
     states: BTreeMap<DriveUuid, MemberState>,
     /// Copies were lacking.
     is_short: bool,
-    /// A drive fell out of which files may be open still.
-    has_lost: bool,
     probed: Option<Instant>,
 }
 
@@ -51,8 +48,7 @@ impl Tender {
     pub(crate) fn start(rack: Arc<Rack>, storage: Arc<Storage>) -> std::io::Result<Self> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let watched = Arc::clone(&stop);
-        let mut round =
-            Round { rack, storage, states: BTreeMap::new(), is_short: false, has_lost: false, probed: None };
+        let mut round = Round { rack, storage, states: BTreeMap::new(), is_short: false, probed: None };
         let work = move || {
             let mut rest = Duration::ZERO;
             loop {
@@ -116,13 +112,6 @@ impl Round {
             }
         };
         self.look(&set);
-        if std::mem::take(&mut self.has_lost) {
-            shared.close_segments();
-            // The catalog lets go of its copy there when it is read.
-            if let Err(cause) = shared.status() {
-                debug!(cause = %ArchiveError::from(cause), "the catalog is not read at the moment");
-            }
-        }
         rest
     }
 
@@ -145,7 +134,7 @@ impl Round {
                         "a drive is out of service: `few` segments have too few copies, which are made anew where there \
                          is room; of `lost` segments there is no other copy"
                     );
-                    (self.is_short, self.has_lost) = (true, true);
+                    self.is_short = true;
                 }
                 MemberState::Retired => {
                     if let Err(cause) = self.rack.release(drive) {

@@ -8,6 +8,7 @@ use model::SegmentNumber;
 use super::{Shared, Step, Task};
 use crate::layout::{SEGMENTS, segment_path};
 use crate::member::Member;
+use crate::opening::lock;
 use crate::parity::parity_path;
 use crate::set::locked;
 use crate::superblock::{MemberState, remove_if_there};
@@ -122,9 +123,14 @@ impl Shared {
     /// The others learn first that it is retired, then it learns itself. What every member has is removed from it.
     fn let_retired_go(&self, member: &Arc<Member>) -> Result<(), DiskError> {
         let mut state = self.state();
+        let disk = member.detachable.attached();
         state.take_out(member.index);
         state.record.set_state(member.index, MemberState::Retired);
         self.commit_members(&mut state)?;
+        // If it does not learn it, the others know.
+        let Some(disk) = disk else { return Ok(()) };
+        let Ok(held) = lock(&*disk, member.drive) else { return Ok(()) };
+        let member = &Member::new(member.drive, member.index, disk, held);
         for copy in 0..3 {
             if self.write_superblock(&state, member, copy).is_err() {
                 // The others know.
