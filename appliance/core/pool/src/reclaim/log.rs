@@ -50,6 +50,16 @@ struct Restated {
     bytes: u64,
 }
 
+impl Restated {
+    /// Takes what was stated again of one more segment.
+    fn add(&mut self, of_segment: Self) {
+        self.records.extend(of_segment.records);
+        self.named.extend(of_segment.named);
+        self.gone.extend(of_segment.gone);
+        self.bytes += of_segment.bytes;
+    }
+}
+
 impl Shared {
     /// Segments of the log with their lengths, oldest first.
     fn log(&self) -> Result<Vec<(SegmentNumber, u64)>, PoolError> {
@@ -133,8 +143,9 @@ impl Pool {
         let log = shared.log()?;
         let (mut restated, mut removed, mut freed) = (Restated::default(), Vec::new(), 0);
         for (segment, length) in log.iter().take_while(|(segment, _)| ready.contains(segment)) {
-            match self.restate(*segment, *length, &mut restated) {
-                Ok(()) => {
+            match self.restate(*segment, *length) {
+                Ok(of_segment) => {
+                    restated.add(of_segment);
                     removed.push(*segment);
                     freed += length;
                 }
@@ -177,13 +188,9 @@ impl Pool {
     /// States again what counts of a segment of the log, of which `length` bytes are valid.
     ///
     /// # Errors
-    /// Also if not all of it can be read: then it has to stay.
-    fn restate(
-        &mut self,
-        number: SegmentNumber,
-        length: u64,
-        restated: &mut Restated,
-    ) -> Result<(), PoolError> {
+    /// Also if not all of it can be read: then it has to stay, and nothing that is in it is forgotten.
+    fn restate(&mut self, number: SegmentNumber, length: u64) -> Result<Restated, PoolError> {
+        let mut restated = Restated::default();
         let lost =
             PoolError::SegmentHeader { segment: number, what: "not all that is needed is found in it" };
         let shared = Arc::clone(self.shared());
@@ -206,13 +213,13 @@ impl Pool {
             let frame = shared.frames.read(place)?;
             match frame.kind {
                 FrameKind::Index | FrameKind::Records if self.planted().has(Bug::ForgetLog) => {}
-                FrameKind::Pages => found += self.restate_pages(place, &frame, restated)?,
-                FrameKind::Index => self.restate_indexes(&frame, restated)?,
-                FrameKind::Records => restate_records(&shared, &frame, restated)?,
+                FrameKind::Pages => found += self.restate_pages(place, &frame, &mut restated)?,
+                FrameKind::Index => self.restate_indexes(&frame, &mut restated)?,
+                FrameKind::Records => restate_records(&shared, &frame, &mut restated)?,
                 FrameKind::Data | FrameKind::Journal => {}
             }
         }
-        if expected == length && found == live { Ok(()) } else { Err(lost) }
+        if expected == length && found == live { Ok(restated) } else { Err(lost) }
     }
 
     /// Writes pages again that something refers to; how many bytes of them there are.
