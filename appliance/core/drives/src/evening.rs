@@ -164,10 +164,16 @@ impl Shared {
         serving: &[Arc<Member>],
         member: &Arc<Member>,
     ) -> Result<(), DiskError> {
-        let Some(lead) = serving.first() else { return Ok(()) };
         remove_catalog(member, &[])?;
-        furnish_directory(lead, member, "")?;
-        member.disk.sync_directory("")
+        let mut failure = None;
+        for lead in serving.iter().filter(|lead| lead.serves()) {
+            match furnish_directory(lead, member, "") {
+                Ok(()) => return member.disk.sync_directory(""),
+                // Another one may give what this one does not.
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(()), Err)
     }
 
     /// Makes a directory and what is in it that of the first member, except for what `skip` says.

@@ -33,6 +33,16 @@ impl Shared {
         members
     }
 
+    /// Members for the copies of a segment that is made: those that are to be emptied come last, and are better than none.
+    fn takers(&self, number: SegmentNumber) -> Vec<Arc<Member>> {
+        let mut members = self.candidates(number);
+        let serving = self.state().serving();
+        let left = serving.into_iter().filter(|one| !members.iter().any(|member| Arc::ptr_eq(member, one)));
+        let left: Vec<_> = left.collect();
+        members.extend(left);
+        members
+    }
+
     /// Copies that a segment should have which is not under parity, and that the members in service allow.
     pub(crate) fn copies_wanted(&self) -> usize {
         let state = self.state();
@@ -53,11 +63,12 @@ impl Shared {
             // It is lost, and what is left of its group must not be taken for this one.
             self.note_gone(id, slot, None)?;
         }
-        let wanted = self.copies_wanted();
+        let takers = self.takers(number);
+        let wanted = self.state().record.policy.copies().min(takers.len()).max(1);
         let name = segment_name(number);
         self.note_change(&name)?;
         let (mut files, mut failed, mut last) = (Vec::new(), Vec::new(), None);
-        for member in self.candidates(number) {
+        for member in takers {
             if files.len() == wanted {
                 break;
             }

@@ -79,32 +79,56 @@ impl State {
         self.shards_there(group).checked_sub(group.slots.len())
     }
 
-    /// The member for each shard of a group, if all are there on members of their own that stay: the one that the slot
-    /// names, or any other.
-    pub(crate) fn keepers(&self, group: &Group) -> Option<BTreeMap<usize, usize>> {
-        let staying: BTreeSet<usize> = self.staying().iter().map(|member| member.index).collect();
+    /// A member for each shard of a group, on members of their own among these: as many shards as can have one, each on
+    /// the member that its slot names if that is possible.
+    fn placed(&self, group: &Group, members: &BTreeSet<usize>) -> BTreeMap<usize, usize> {
         let mut choices: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (shard, member) in self.shards(group).into_iter().filter(|(_, member)| staying.contains(member)) {
+        for (shard, member) in self.shards(group).into_iter().filter(|(_, member)| members.contains(member)) {
             let named = group.slots.get(shard).copied().flatten().and_then(|slot| self.index_of(slot.drive));
             let members = choices.entry(shard).or_default();
             let at = if named == Some(member) { 0 } else { members.len() };
             members.insert(at, member);
         }
-        let needed = group.slots.iter().flatten().count() + group.parity;
-        let mut shards: Vec<_> = choices.into_iter().collect();
-        shards.sort_by_key(|(_, members)| members.len());
-        let mut used = BTreeSet::new();
-        let mut keepers = BTreeMap::new();
-        for (shard, members) in shards {
-            keepers.insert(shard, members.into_iter().find(|member| used.insert(*member))?);
+        let mut taken = BTreeMap::new();
+        for shard in choices.keys() {
+            place(&choices, *shard, &mut taken, &mut BTreeSet::new());
         }
+        taken.into_iter().map(|(member, shard)| (shard, member)).collect()
+    }
+
+    fn staying_places(&self) -> BTreeSet<usize> {
+        self.staying().iter().map(|member| member.index).collect()
+    }
+
+    /// The member for each shard of a group, if all are there on members of their own that stay: the one that the slot
+    /// names, or any other.
+    pub(crate) fn keepers(&self, group: &Group) -> Option<BTreeMap<usize, usize>> {
+        let needed = group.slots.iter().flatten().count() + group.parity;
+        let keepers = self.placed(group, &self.staying_places());
         (keepers.len() == needed).then_some(keepers)
     }
 
-    /// Copies of a segment that can be lost before it is lost, and one: copies, or what parity allows.
+    /// Shards that have no member of their own that stays: they are lost, or beside another shard.
+    pub(crate) fn unplaced(&self, group: &Group) -> BTreeSet<usize> {
+        let placed = self.placed(group, &self.staying_places());
+        let slots = group.slots.iter().enumerate().filter(|(_, slot)| slot.is_some()).map(|(at, _)| at);
+        let files = (0..group.parity).map(|index| group.slots.len() + index);
+        slots.chain(files).filter(|shard| !placed.contains_key(shard)).collect()
+    }
+
+    /// How many members may be lost from here on, whichever they are, with all of a group left; none if some of it cannot
+    /// be reconstructed. Shards beside each other go together.
+    fn spare_members(&self, group: &Group) -> Option<usize> {
+        self.spare_shards(group)?;
+        let serving = self.serving().iter().map(|member| member.index).collect();
+        let empty = group.slots.iter().filter(|slot| slot.is_none()).count();
+        Some((self.placed(group, &serving).len() + empty).saturating_sub(group.slots.len()))
+    }
+
+    /// Members that can be lost before a segment is lost, and one: copies, or what parity allows.
     pub(crate) fn ways(&self, segment: &Segment) -> usize {
         let group = segment.group.and_then(|(id, _)| self.groups.get(&id));
-        let spare = group.and_then(|group| self.spare_shards(group));
+        let spare = group.and_then(|group| self.spare_members(group));
         segment.holders.len().max(spare.map_or(0, |spare| spare + 1))
     }
 
@@ -117,6 +141,26 @@ impl State {
         let empty = group.slots.iter().filter(|slot| slot.is_none()).count();
         (shards.len() + empty >= group.slots.len()).then_some((id, slot))
     }
+}
+
+/// Gives a shard a member of its own, moving others to another of theirs if need be.
+fn place(
+    choices: &BTreeMap<usize, Vec<usize>>,
+    shard: usize,
+    taken: &mut BTreeMap<usize, usize>,
+    seen: &mut BTreeSet<usize>,
+) -> bool {
+    for member in choices.get(&shard).into_iter().flatten() {
+        if !seen.insert(*member) {
+            continue;
+        }
+        let other = taken.get(member).copied();
+        if other.is_none_or(|other| place(choices, other, taken, seen)) {
+            taken.insert(*member, shard);
+            return true;
+        }
+    }
+    false
 }
 
 /// The path of a parity file.

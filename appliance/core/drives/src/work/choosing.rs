@@ -52,10 +52,9 @@ impl Shared {
     }
 
     fn restore(&self, id: u64, group: &Group) -> Result<Option<Planned>, DiskError> {
-        let staying: BTreeSet<usize> = self.state().staying().iter().map(|member| member.index).collect();
-        let there =
-            |index: usize| group.files.get(&index).is_some_and(|members| !members.is_disjoint(&staying));
-        let Some(index) = (0..group.parity).find(|index| !there(*index)) else { return Ok(None) };
+        let unplaced = self.state().unplaced(group);
+        let is_unplaced = |index: &usize| unplaced.contains(&(group.slots.len() + index));
+        let Some(index) = (0..group.parity).find(is_unplaced) else { return Ok(None) };
         if self.state().spare_shards(group).is_none() {
             return Ok(None);
         }

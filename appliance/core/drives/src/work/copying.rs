@@ -151,7 +151,10 @@ impl Shared {
                 .segments
                 .iter()
                 .filter(|(_, s)| !s.uneven && state.ways(s) > 0)
-                .filter(|(_, s)| safe(&s.holders) < if s.group.is_some() { 1 } else { wanted })
+                .filter(|(_, s)| match s.group.and_then(|(id, slot)| Some((state.groups.get(&id)?, slot))) {
+                    Some((group, slot)) => state.unplaced(group).contains(&slot),
+                    None => safe(&s.holders) < wanted,
+                })
                 .map(|(number, segment)| (state.ways(segment), *number))
                 .collect();
             few.sort_unstable();

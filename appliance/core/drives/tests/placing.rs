@@ -1,0 +1,77 @@
+//! Where shards and copies are put when there are few drives, and that what is said of them is so.
+
+#![expect(clippy::unwrap_used, reason = "a test says by it what must not fail")]
+
+mod world;
+
+use drives::{Policy, Task};
+use medium::Disk;
+use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
+use world::{Rig, bytes, get, path, prepare, put, work};
+
+/// Shards of a group that came to lie on one drive go with it: that is said, and ends as soon as there is another drive.
+#[test]
+fn shards_beside_each_other_are_at_risk_until_they_are_apart() {
+    let mut rig = Rig::new(1, 4);
+    let set = rig.create(Policy::Parity { data: 2, parity: 1 });
+    prepare(&set);
+    put(&set, 1, &bytes(1, 9_000)).unwrap();
+    put(&set, 2, &bytes(2, 9_000)).unwrap();
+    work(&set);
+    let holder =
+        |rig: &Rig, what: &str| rig.disks.iter().position(|disk| disk.files().contains_key(what)).unwrap();
+    let (first, second) = (holder(&rig, &path(1)), holder(&rig, &path(2)));
+    let drive = |place: usize| set.members()[place].drive;
+    set.drop_out(drive(second)).unwrap();
+    work(&set);
+    assert_eq!(set.at_risk(), [], "it is remade elsewhere");
+    let other =
+        (0..4).find(|place| *place != second && rig.disks[*place].files().contains_key(&path(2))).unwrap();
+    set.drop_out(drive(first)).unwrap();
+    set.rejoin(rig.hand(second)).unwrap();
+    while !matches!(set.step(64 << 10, &|_| true).unwrap().task, Some(Task::Comparing { .. })) {}
+    set.drop_out(drive(other)).unwrap();
+    let both = rig.disks[second].files();
+    assert!(both.contains_key(&path(1)) && both.contains_key(&path(2)), "they are beside each other");
+    assert_eq!(set.at_risk().len(), 2, "whoever loses that drive loses both");
+    rig.disks.push(SimDisk::new(99));
+    set.add(rig.hand(4)).unwrap();
+    work(&set);
+    assert_eq!(set.at_risk(), []);
+    for lost in (0..5).filter(|place| ![first, other].contains(place)) {
+        let image = rig.image(Survival::Everything, &mut Random::new(1));
+        let kept: Vec<usize> = (0..5).filter(|place| ![first, other, lost].contains(place)).collect();
+        let opened = image.open_with(&kept);
+        for number in [1, 2] {
+            assert!(
+                get(&opened.set, &path(number)).unwrap() == bytes(number, 9_000),
+                "{number} without {lost}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_written_while_a_drive_is_emptied_has_all_its_copies() {
+    let rig = Rig::new(2, 2);
+    let set = rig.create(Policy::Copies(2));
+    prepare(&set);
+    set.retire(set.members()[0].drive).unwrap();
+    put(&set, 1, &bytes(1, 5_000)).unwrap();
+    assert_eq!(set.at_risk(), []);
+    assert!(rig.disks.iter().all(|disk| disk.files().contains_key(&path(1))));
+}
+
+#[test]
+fn a_drive_that_cannot_be_read_does_not_keep_others_from_being_added() {
+    let mut rig = Rig::new(3, 3);
+    let set = rig.create(Policy::Copies(2));
+    let header = set.create("header.0").unwrap();
+    header.write_at(0, b"the header").unwrap();
+    header.sync_data().unwrap();
+    set.sync_directory("").unwrap();
+    rig.disks[0].fail(FaultPlan::lasting(Fault::Error, 0).on_reads());
+    rig.disks.push(SimDisk::new(99));
+    set.add(rig.hand(3)).unwrap();
+    assert_eq!(rig.disks[3].files()["header.0"], b"the header");
+}
