@@ -19,6 +19,8 @@ use crate::workload::Session;
 const STEPS_MAX: u64 = 60;
 /// Most crashes into one recovery.
 const NESTED_MAX: u64 = 5;
+/// Most steps that it takes to give back all that a pool of a history has: it has some dozens of segments.
+const RECLAIMS_MAX: u64 = 10_000;
 
 /// Why a step did not succeed.
 #[derive(Debug)]
@@ -341,7 +343,13 @@ impl History {
     fn empty(&self, mut pool: Pool) -> Result<(), String> {
         let words = |error: PoolError| ArchiveError::from(error).to_string();
         let effort = Effort::default();
-        while !matches!(pool.reclaim(Thrift(0), effort).map_err(words)?, Reclaimed::Nothing) {}
+        let mut steps = 0;
+        while !matches!(pool.reclaim(Thrift(0), effort).map_err(words)?, Reclaimed::Nothing) {
+            steps += 1;
+            if steps > RECLAIMS_MAX {
+                return Err(format!("giving back does not come to an end in {RECLAIMS_MAX} steps"));
+            }
+        }
         if let Some(wrong) = pool.audit().map_err(words)?.wrong.first() {
             return Err(wrong.clone());
         }

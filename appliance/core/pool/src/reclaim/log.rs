@@ -124,7 +124,8 @@ impl Pool {
             bytes += length;
             bytes <= room
         };
-        let oldest = log.iter().take(SEGMENTS_MAX).take_while(fits);
+        // The newest one stays: what comes after a segment says where the log begins without it.
+        let oldest = log.iter().take(SEGMENTS_MAX.min(log.len().saturating_sub(1))).take_while(fits);
         let condemned: Vec<SegmentNumber> = oldest.map(|(segment, _)| *segment).take_while(goes).collect();
         if condemned.is_empty() {
             self.log_round = None;

@@ -123,6 +123,27 @@ fn a_crash_at_any_moment_of_cleaning_loses_nothing() {
 }
 
 #[test]
+fn cleaning_a_log_of_any_length_comes_to_an_end() {
+    let disk = SimDisk::new(1);
+    let (mut pool, _) = create(&disk, short());
+    let mut lengths = std::collections::BTreeSet::new();
+    for value in 0..120_u8 {
+        pool.set_setting("a/setting", Some(vec![value; 300])).unwrap();
+        // Opened like that, the pool has no segment that it writes to.
+        let disk = disk.snapshot();
+        lengths.insert(segments(&disk, META).len());
+        let mut pool = open(&disk, 2, short()).unwrap();
+        let steps = (0..1000).map(|_| pool.reclaim(Thrift(0), pool::Effort::default()).unwrap());
+        let last = steps.take_while(|step| !matches!(step, Reclaimed::Nothing)).count();
+        assert!(last < 100, "{last} steps with {} segments", segments(&disk, META).len());
+        let kept = pool.shared().registry(|registry| registry.settings["a/setting"].clone());
+        assert_eq!(kept, vec![value; 300]);
+        assert!(log_bytes(&disk) < 4 * (4 << 10), "{} bytes of one value", log_bytes(&disk));
+    }
+    assert!(lengths.len() > 5, "{lengths:?}");
+}
+
+#[test]
 fn files_that_a_crash_left_say_nothing() {
     let disk = SimDisk::new(1);
     let (mut pool, home) = filled(&disk, short(), 14);
