@@ -456,12 +456,7 @@ impl Catalog {
                 pages: entries(PAGES)?,
                 adopted,
                 records: self.records()?,
-                live: self
-                    .segments()?
-                    .into_iter()
-                    .map(|(n, used)| (n, used.live))
-                    .filter(|u| u.1 > 0)
-                    .collect(),
+                used: self.segments()?,
                 own: self
                     .sources()?
                     .into_iter()
@@ -500,8 +495,8 @@ pub struct Dump {
     pub adopted: Vec<Vec<u8>>,
     /// Sealed records.
     pub records: Vec<Stored>,
-    /// Bytes that are live in segments, where there are any.
-    pub live: Vec<(SegmentNumber, u64)>,
+    /// What segments hold, where there is anything.
+    pub used: Vec<(SegmentNumber, Use)>,
     /// Bytes that sources hold alone, where there are any.
     pub own: Vec<(SourceId, u64)>,
     /// Points that are counted.

@@ -11,7 +11,7 @@
 
 mod holes;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chunk::{Decompressor, FrameKind, padded_length};
 use medium::Disk;
@@ -34,6 +34,8 @@ use crate::survey::{Survey, decode_records, file_length, open_frame, start, surv
 pub(crate) struct Replayed {
     /// Data frames that the commit made valid.
     pub(crate) indexes: Vec<FrameIndex>,
+    /// Those of them that indexes of earlier commits have named, or that were in the catalog.
+    pub(crate) restated: BTreeSet<(SegmentNumber, u64)>,
     /// Pages that it made valid.
     pub(crate) pages: Vec<(Name, Place)>,
     /// Its records.
@@ -346,8 +348,13 @@ impl Walk<'_> {
             }
         }
         for index in &out.indexes {
-            let length = padded_length(index.sealed_length as usize) as u64;
-            self.named.add(index.segment, index.offset, index.offset + length);
+            let (segment, from) = (index.segment, index.offset);
+            let to = from + padded_length(index.sealed_length as usize) as u64;
+            let is_known = self.known.length_of(segment).is_some_and(|length| from < length);
+            if is_known || self.named.holes(segment, from, to).is_empty() {
+                out.restated.insert((segment, from));
+            }
+            self.named.add(segment, from, to);
         }
         Ok(out)
     }

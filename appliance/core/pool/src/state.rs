@@ -417,22 +417,35 @@ impl State {
         }
     }
 
+    /// Puts chunks where an index says they are, as far as no better place is known. A segment that is `leaving` is read
+    /// no more, whatever is known of the places behind it.
+    pub(crate) fn take_index(
+        &mut self,
+        index: &FrameIndex,
+        leaving: &BTreeSet<SegmentNumber>,
+    ) -> Result<(), PoolError> {
+        for (name, place) in places(index) {
+            let known = self.chunk(&name)?;
+            if known.is_none() {
+                self.note_new(&name, place.length)?;
+            }
+            let is_better =
+                |known: Place| leaving.contains(&known.frame.segment) || self.is_better(&place, &known);
+            if known.is_none_or(is_better) {
+                self.recent.put_chunk(name, place);
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn take(&mut self, keys: &PoolKeys, replayed: &Replayed) -> Result<(), PoolError> {
         let leaving: BTreeSet<SegmentNumber> = removed(&replayed.records).collect();
         for index in &replayed.indexes {
-            for (name, place) in places(index) {
-                // A segment that goes with this commit is read no more, whatever is known of the place behind it.
-                let known = self.chunk(&name)?;
-                if known.is_none() {
-                    self.note_new(&name, place.length)?;
-                }
-                self.recent.note_stored(Kind::Chunks, place);
-                let is_better =
-                    |known: Place| leaving.contains(&known.frame.segment) || self.is_better(&place, &known);
-                if known.is_none_or(is_better) {
-                    self.recent.put_chunk(name, place);
-                }
+            if !replayed.restated.contains(&(index.segment, index.offset)) {
+                let recent = &mut self.recent;
+                places(index).for_each(|(_, place)| recent.note_stored(Kind::Chunks, place));
             }
+            self.take_index(index, &leaving)?;
         }
         replayed.pages.iter().for_each(|(name, place)| self.recent.put_page(*name, *place));
         for record in &replayed.records {

@@ -355,7 +355,7 @@ impl History {
         }
         let dump = pool.shared().dump().map_err(words)?;
         // A pool that was just opened writes to none of the segments that were there, unless something was copied.
-        let copied = dump.live.last().map(|(segment, _)| *segment);
+        let copied = dump.used.iter().rfind(|(_, used)| used.live > 0).map(|(segment, _)| *segment);
         let leaked = dump.chunks.iter().find(|(_, entry)| {
             entry.references == 0 && entry.place.is_none_or(|place| Some(place.frame.segment) != copied)
         });
@@ -380,7 +380,7 @@ fn differences(before: &Dump, after: &Dump) -> Result<(), String> {
     table("pages", &before.pages, &after.pages)?;
     table("further owners", &before.adopted, &after.adopted)?;
     table("records", &before.records, &after.records)?;
-    table("live bytes", &before.live, &after.live)?;
+    table("bytes of segments", &before.used, &after.used)?;
     table("bytes of sources", &before.own, &after.own)?;
     table("marks", std::slice::from_ref(&before.mark), std::slice::from_ref(&after.mark))
 }

@@ -257,7 +257,8 @@ impl Pool {
         Ok(found)
     }
 
-    /// Notes indexes again of data that is there still.
+    /// Notes indexes again of data that is there still. What a rebuild makes of them holds from here on: chunks that
+    /// another segment had as well, which took them along when it went, are found in this one.
     fn restate_indexes(&mut self, frame: &OpenedFrame, restated: &mut Restated) -> Result<(), PoolError> {
         let all = decode_frame_indexes(&frame.plaintext)?;
         let shared = Arc::clone(self.shared());
@@ -267,6 +268,7 @@ impl Pool {
         for index in all.into_iter().filter(is_there) {
             restated.bytes += index.entries.len() as u64 * Name::LENGTH as u64;
             restated.named.insert(index.segment);
+            shared.state_mut().take_index(&index, &BTreeSet::new())?;
             self.note_index(index);
         }
         Ok(())

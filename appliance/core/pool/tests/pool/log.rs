@@ -7,10 +7,11 @@ use model::archive::PointKey;
 use pool::layout::{SegmentLimits, segment_path};
 use pool::{Counted, Options, Pool, PoolError, Reclaimed, Thrift};
 
-use crate::drive::{IN_PAYLOAD, META, PAGES, frames_of, rot, segments};
-use crate::reclaim::{audit, drop_points, reclaim};
+use crate::drive::{DATA, IN_PAYLOAD, META, PAGES, frames_of, rot, segments};
+use crate::reclaim::{audit, count, drop_points, reclaim};
 use crate::world::{
-    Home, bundle, chunks, create, filled, label, open, open_without_catalog, options, points, read_points,
+    FILES, Home, bundle, chunks, create, files, filled, label, open, open_without_catalog, options, points,
+    read_points,
 };
 
 /// Segments that are soon full.
@@ -83,6 +84,18 @@ fn try_reclaim(pool: &mut Pool) -> Result<(), PoolError> {
     Ok(())
 }
 
+/// A pool with the catalog that it has and one with a catalog made anew say the same once everything is counted.
+fn rebuild_agrees(disk: &SimDisk, at: u64) {
+    let dump = |mut pool: Pool| {
+        count(&mut pool);
+        pool.commit(Vec::new()).unwrap();
+        pool.flush_catalog().unwrap();
+        pool.shared().dump().unwrap()
+    };
+    let kept = dump(open(&disk.snapshot(), at, short()).unwrap());
+    assert_eq!(dump(open_without_catalog(&disk.snapshot(), at, short())), kept, "{at}");
+}
+
 #[test]
 fn a_crash_at_any_moment_of_cleaning_loses_nothing() {
     let mut random = Random::new(7);
@@ -103,6 +116,9 @@ fn a_crash_at_any_moment_of_cleaning_loses_nothing() {
             drop(open(&disk, at, short()));
             disk = disk.crash_with(Survival::draw(&mut random), &mut random);
         }
+        if disk.files().contains_key("catalog.redb") {
+            rebuild_agrees(&disk, at);
+        }
         let mut pool = if random.chance(30) && disk.files().contains_key("catalog.redb") {
             open_without_catalog(&disk, at, short())
         } else {
@@ -120,6 +136,40 @@ fn a_crash_at_any_moment_of_cleaning_loses_nothing() {
         }
     }
     assert_eq!(cleaned, 1);
+}
+
+/// A chunk that was stored a second time, because its segment was to go, goes with the second copy; then the index of
+/// the first one is stated again.
+#[test]
+fn a_chunk_that_went_with_another_segment_is_found_in_the_one_that_stays() {
+    let disk = SimDisk::new(1);
+    let (pool, home) = filled(&disk, short(), 6);
+    drop(pool);
+    let mut pool = open(&disk, 2, short()).unwrap();
+    let session = pool.shared().begin_session();
+    drop_points(&mut pool, &home, [2]);
+    reclaim(&mut pool);
+    let before = segments(&disk, DATA).len();
+    pool.put_bundle(home.machine.id, bundle(&home.naming(&pool), &chunks(2)[1..]).1).unwrap();
+    pool.commit(Vec::new()).unwrap();
+    assert_eq!(segments(&disk, DATA).len(), before + 1);
+    drop((session, pool));
+    // Nothing is to go any more after it was opened again.
+    let mut pool = open(&disk, 3, short()).unwrap();
+    for value in 0..200_u8 {
+        pool.set_setting("a/setting", Some(vec![value; 300])).unwrap();
+    }
+    let (log, effort) = (log_bytes(&disk), pool::Effort::default());
+    while !matches!(pool.reclaim(Thrift(900), effort).unwrap(), Reclaimed::Nothing) {}
+    assert_eq!(segments(&disk, DATA).len(), before, "the second copy is gone");
+    assert!(log_bytes(&disk) < log / 2, "and the log was cleaned");
+    audit(&mut pool);
+    let names = home.names(&pool, 2);
+    assert_eq!(pool.shared().known(home.machine.id, &names).unwrap(), [true; FILES]);
+    home.commit(&mut pool, 2, files(&names, &chunks(2))).unwrap();
+    assert_eq!(read_points(&pool), [1, 3, 4, 5, 6, 2]);
+    drop(pool);
+    rebuild_agrees(&disk, 4);
 }
 
 #[test]
