@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use medium::Space;
+use model::SegmentNumber;
 
 use crate::layout::segment_path;
 use crate::member::Errors;
@@ -84,6 +85,14 @@ impl DriveSet {
             }
         });
         status.collect()
+    }
+
+    /// Segments that no member gives, not in parts either.
+    #[must_use]
+    pub fn lost(&self) -> Vec<SegmentNumber> {
+        let state = self.shared.state();
+        let lost = state.segments.iter().filter(|(_, segment)| state.ways(segment) == 0);
+        lost.map(|(number, _)| *number).collect()
     }
 
     /// What has fewer copies than it should, or none, or cannot be read everywhere.

@@ -99,7 +99,21 @@ pub(crate) struct Work {
     epoch: u64,
 }
 
+impl Work {
+    fn forget_failures(&mut self) {
+        self.failed.clear();
+        self.barred.clear();
+        self.ungrouped.clear();
+    }
+}
+
 impl DriveSet {
+    /// Has what did not succeed tried again. A change of the members does that as well; whoever knows the time does it now
+    /// and then.
+    pub fn try_again(&self) {
+        locked(&self.shared.work).forget_failures();
+    }
+
     /// Does one piece of work, of about so many bytes; `is_sealed` says which segments nobody will write any more. May be
     /// called at any time, and not be called for any time.
     pub fn step(
@@ -110,9 +124,7 @@ impl DriveSet {
         let mut work = locked(&self.shared.work);
         let epoch = self.epoch();
         if work.epoch != epoch {
-            work.failed.clear();
-            work.barred.clear();
-            work.ungrouped.clear();
+            work.forget_failures();
             work.epoch = epoch;
         }
         {

@@ -4,7 +4,7 @@
 
 mod world;
 
-use drives::{Policy, Task};
+use drives::{MemberState, Policy, Task};
 use medium::Disk;
 use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
 use world::{Rig, bytes, get, path, prepare, put, work};
@@ -51,6 +51,42 @@ fn shards_beside_each_other_are_at_risk_until_they_are_apart() {
     }
 }
 
+/// Copies that are too many are removed when every shard has its place: where they are, another shard may go.
+#[test]
+fn copies_that_are_too_many_do_not_keep_a_drive_from_being_emptied() {
+    for leaves in [1, 2] {
+        let rig = Rig::new(1, 4);
+        let set = rig.create(Policy::Parity { data: 2, parity: 1 });
+        prepare(&set);
+        put(&set, 1, &bytes(1, 9_000)).unwrap();
+        put(&set, 2, &bytes(2, 9_000)).unwrap();
+        work(&set);
+        let holds = |rig: &Rig, number: u64| {
+            (0..4).filter(|at| rig.disks[*at].files().contains_key(&path(number))).collect()
+        };
+        let (first, second): (Vec<usize>, Vec<usize>) = (holds(&rig, 1), holds(&rig, 2));
+        assert_eq!((first.len(), second.len()), (1, 1));
+        let drive = |place: usize| set.members()[place].drive;
+        set.drop_out(drive(first[0])).unwrap();
+        work(&set);
+        set.rejoin(rig.hand(first[0])).unwrap();
+        while !matches!(set.step(64 << 10, &|_| true).unwrap().task, Some(Task::Comparing { .. })) {}
+        assert_eq!(holds(&rig, 1).len(), 2, "the first segment is there twice");
+        let parity =
+            (0..4).find(|place| ![first[0], second[0]].contains(place) && has_parity(&rig, *place)).unwrap();
+        set.retire(drive(if leaves == 1 { second[0] } else { parity })).unwrap();
+        work(&set);
+        assert_eq!(set.at_risk(), []);
+        let retired = set.members().iter().filter(|member| member.state == MemberState::Retired).count();
+        assert_eq!(retired, 1, "{:?}", set.members());
+        assert_eq!(holds(&rig, 1).len(), 1, "and once in the end");
+    }
+}
+
+fn has_parity(rig: &Rig, place: usize) -> bool {
+    rig.disks[place].files().keys().any(|path| path.starts_with("parity/"))
+}
+
 #[test]
 fn what_is_written_while_a_drive_is_emptied_has_all_its_copies() {
     let rig = Rig::new(2, 2);
@@ -74,4 +110,23 @@ fn a_drive_that_cannot_be_read_does_not_keep_others_from_being_added() {
     rig.disks.push(SimDisk::new(99));
     set.add(rig.hand(3)).unwrap();
     assert_eq!(rig.disks[3].files()["header.0"], b"the header");
+}
+
+#[test]
+fn a_copy_that_did_not_succeed_is_made_when_it_is_tried_again() {
+    let rig = Rig::new(4, 3);
+    let set = rig.create(Policy::Copies(2));
+    prepare(&set);
+    put(&set, 1, &bytes(1, 9_000)).unwrap();
+    work(&set);
+    let holders: Vec<usize> = (0..3).filter(|at| rig.disks[*at].files().contains_key(&path(1))).collect();
+    set.drop_out(set.members()[holders[0]].drive).unwrap();
+    rig.disks[holders[1]].fail(FaultPlan::lasting(Fault::Error, 0).on_reads());
+    work(&set);
+    assert_eq!(set.at_risk().len(), 1);
+    rig.disks[holders[1]].clear_faults();
+    assert_eq!((work(&set), set.at_risk().len()), (0, 1), "it is not tried all the time");
+    set.try_again();
+    work(&set);
+    assert_eq!(set.at_risk(), []);
 }

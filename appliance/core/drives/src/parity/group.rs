@@ -116,6 +116,12 @@ impl State {
         slots.chain(files).filter(|shard| !placed.contains_key(shard)).collect()
     }
 
+    /// Members that are the place of a shard of a group. Others may get one, also if they have a copy of a shard that is
+    /// in its place elsewhere: that copy goes when all shards are in their places.
+    pub(crate) fn taken(&self, group: &Group) -> BTreeSet<usize> {
+        self.placed(group, &self.staying_places()).into_values().collect()
+    }
+
     /// How many members may be lost from here on, whichever they are, with all of a group left; none if some of it cannot
     /// be reconstructed. Shards beside each other go together.
     fn spare_members(&self, group: &Group) -> Option<usize> {

@@ -42,12 +42,11 @@ impl Shared {
         Ok(None)
     }
 
-    /// Members that have no shard of a group, the best first.
+    /// Members that a shard of a group may go to, the best first.
     fn strangers(&self, id: u64, group: &Group) -> Vec<Arc<Member>> {
-        let held: BTreeSet<usize> =
-            self.state().shards(group).into_iter().map(|(_, member)| member).collect();
+        let taken = self.state().taken(group);
         let mut members = self.candidates(SegmentNumber(id));
-        members.retain(|member| !held.contains(&member.index) && !member.is_avoided());
+        members.retain(|member| !taken.contains(&member.index) && !member.is_avoided());
         members
     }
 

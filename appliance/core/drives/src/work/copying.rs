@@ -167,7 +167,7 @@ impl Shared {
                 let held =
                     self.state().segments.get(&number).is_none_or(|s| s.holders.contains(&member.index));
                 if held
-                    || self.has_shard_beside(number, member.index)
+                    || self.is_beside_shard(number, member.index)
                     || failed.contains(&(Some(number), member.index))
                 {
                     continue;
@@ -192,11 +192,11 @@ impl Shared {
         Ok(None)
     }
 
-    /// Whether a member has another shard of the group of a segment.
-    fn has_shard_beside(&self, number: SegmentNumber, index: usize) -> bool {
+    /// Whether a member is the place of another shard of the group of a segment.
+    fn is_beside_shard(&self, number: SegmentNumber, index: usize) -> bool {
         let state = self.state();
         let group = state.segments.get(&number).and_then(|segment| state.groups.get(&segment.group?.0));
-        group.is_some_and(|group| state.shards(group).into_iter().any(|(_, member)| member == index))
+        group.is_some_and(|group| state.taken(group).contains(&index))
     }
 
     /// Names of the catalog's files.
