@@ -3,6 +3,8 @@
 //! It rests nine times as long as it works, so it takes a tenth of the drive at most. Damage is said at once, noted in
 //! the pool by point, and taken once more from the next backup that has it. A drive that does not answer is asked again
 //! later; nothing is judged meanwhile.
+//!
+//! Segments that went with a drive, or came back with it, are checked at once: who is asked says which points that means.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -23,45 +25,98 @@ const BETWEEN_ROUNDS: Duration = Duration::from_secs(24 * 3600);
 
 /// The scrub of a pool; ends when it is dropped.
 pub(crate) struct Scrubber {
-    stop: Arc<Stop>,
+    call: Arc<Call>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Stop {
-    is_asked_for: Mutex<bool>,
+struct Call {
+    asked_for: Mutex<Asked>,
     asked: Condvar,
 }
 
-impl Stop {
-    /// Waits for so long; whether it was asked to stop.
-    fn wait(&self, time: Duration) -> bool {
-        let asked = self.is_asked_for.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.asked.wait_timeout_while(asked, time, |asked| !*asked);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+/// What the scrub is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Asked {
+    #[default]
+    Nothing,
+    /// To go on at once.
+    Haste,
+    Stop,
+}
+
+impl Call {
+    /// Waits for so long, or until something is asked for; what it is.
+    fn wait(&self, time: Duration) -> Asked {
+        let asked = self.asked_for.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.asked.wait_timeout_while(asked, time, |asked| *asked == Asked::Nothing);
+        let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if *asked == Asked::Haste { std::mem::take(&mut asked) } else { *asked }
+    }
+
+    fn ask(&self, what: Asked) {
+        let mut asked = self.asked_for.lock().unwrap_or_else(PoisonError::into_inner);
+        if *asked != Asked::Stop {
+            *asked = what;
+        }
+        self.asked.notify_all();
+    }
+}
+
+/// Has the scrub go on at once.
+#[derive(Clone)]
+pub(crate) struct Waker(Arc<Call>);
+
+impl Waker {
+    /// Something is to be checked that cannot wait.
+    pub(crate) fn wake(&self) {
+        self.0.ask(Asked::Haste);
     }
 }
 
 impl Scrubber {
     /// Begins, or goes on with the round in which the pool was left.
     pub(crate) fn start(storage: Arc<Storage>) -> std::io::Result<Self> {
-        let stop = Arc::new(Stop::default());
-        let watched = Arc::clone(&stop);
+        let call = Arc::new(Call::default());
+        let watched = Arc::clone(&call);
         let work = move || {
+            // When the next round begins.
+            let mut due = Instant::now();
             let mut rest = Duration::ZERO;
-            while !watched.wait(rest) {
-                rest = step(&storage);
+            while watched.wait(rest) != Asked::Stop {
+                rest = match step(&storage) {
+                    After::Rest(rest) => rest,
+                    After::Round => {
+                        due = Instant::now() + BETWEEN_ROUNDS;
+                        BETWEEN_ROUNDS
+                    }
+                    After::Extra => due.saturating_duration_since(Instant::now()),
+                };
             }
         };
         let thread = std::thread::Builder::new().name("pool-scrub".into()).spawn(work)?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { call, thread: Some(thread) })
     }
+
+    /// With which others have it go on at once.
+    pub(crate) fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.call))
+    }
+}
+
+/// What comes after a step.
+enum After {
+    /// To rest, and go on.
+    Rest(Duration),
+    /// The round is done.
+    Round,
+    /// What was urgent is done, beside the rounds.
+    Extra,
 }
 
 impl Drop for Scrubber {
     fn drop(&mut self) {
-        *self.stop.is_asked_for.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.stop.asked.notify_all();
+        self.call.ask(Asked::Stop);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -70,14 +125,14 @@ impl Drop for Scrubber {
     }
 }
 
-/// Reads on; how long to rest.
-fn step(storage: &Storage) -> Duration {
+/// Reads on.
+fn step(storage: &Storage) -> After {
     let began = Instant::now();
     let step = match storage.shared().scrub(ScrubEffort::default()) {
         Ok(step) => step,
         Err(cause) => {
             warn!(cause = %ArchiveError::from(cause), "the scrub waits: nothing can be told of the drive");
-            return RETRY;
+            return After::Rest(RETRY);
         }
     };
     for damage in &step.damage {
@@ -97,7 +152,12 @@ fn step(storage: &Storage) -> Duration {
     if step.is_done {
         let status = storage.shared().scrub_status();
         info!(round = status.round, damaged = status.damaged, "the whole pool has been read and checked");
-        return BETWEEN_ROUNDS;
+        return After::Round;
     }
-    began.elapsed() * REST
+    if step.is_extra_done {
+        return After::Extra;
+    }
+    // What cannot wait takes half of the drive.
+    let rest = if storage.shared().is_scrub_urgent() { 1 } else { REST };
+    After::Rest(began.elapsed() * rest)
 }

@@ -15,10 +15,12 @@ mod tree;
 mod client;
 mod proxy;
 
+mod fleet;
 mod history;
 
 pub use client::{Hostile, connect_from, finish};
 pub use disk::BlankDisk;
+pub use fleet::{DRIVE_BYTES, Fleet, row_at, text};
 pub use history::History;
 pub use loopback::{Filesystem, LoopDisk};
 pub use mount::{Mount, is_mounted};

@@ -71,6 +71,8 @@ pub struct ScrubStep {
     pub unmended: u64,
     /// The round is at its end; the next step begins another one.
     pub is_done: bool,
+    /// What was urgent is checked, and no round is under way; the next step begins one.
+    pub is_extra_done: bool,
 }
 
 /// How far the scrub is, and what it found.
@@ -117,8 +119,10 @@ impl ScrubStatus {
 #[derive(Default)]
 struct Scrub {
     check: Option<Check>,
-    /// Damage was found in the segment.
-    is_damaged: bool,
+    /// Something was found of which no trace was begun, or something urgent was checked.
+    is_untraced: bool,
+    /// What is urgent is checked although no round is under way.
+    is_extra: bool,
     trace: Option<Trace>,
     /// Bytes without a frame, whose chunks and pages are not known yet.
     gaps: Vec<(SegmentNumber, Range<u64>)>,
@@ -177,9 +181,12 @@ impl Shared {
         }
         let is_gone = |check: &mut Check| state.mark.length_of(check.number).is_none();
         drop(scrub.check.take_if(is_gone));
-        if state.rounds.end.is_none() && scrub.trace.is_none() {
+        if state.rounds.end.is_none() && scrub.trace.is_none() && !scrub.is_extra {
             let State { rounds, mark, .. } = &mut *state;
-            rounds.begin(mark);
+            scrub.is_extra = !rounds.urgent.is_empty();
+            if !scrub.is_extra {
+                rounds.begin(mark);
+            }
             (scrub.traces, scrub.is_traced) = (0, false);
         }
     }
@@ -210,7 +217,10 @@ impl Shared {
             } else if !scrub.is_traced {
                 // What was healed since is found out here, too.
                 scrub.is_traced = true;
-                scrub.trace = Trace::begin(self, std::mem::take(&mut scrub.gaps));
+                self.begin_trace(scrub);
+            } else if std::mem::take(&mut scrub.is_extra) {
+                step.is_extra_done = true;
+                return Ok(());
             } else {
                 self.state_mut().rounds.finish();
                 step.is_done = true;
@@ -228,7 +238,7 @@ impl Shared {
         length: u64,
         step: &mut ScrubStep,
     ) -> Result<(), PoolError> {
-        scrub.is_damaged = false;
+        scrub.is_untraced |= self.state().rounds.urgent.contains(&number);
         #[cfg(feature = "planted-bugs")]
         let length = if self.planted.has(crate::planted::Bug::CheckBeyondMark) {
             crate::planted::length_of(self, number)?
@@ -290,11 +300,32 @@ impl Shared {
         if state.mark.length_of(number).is_some() {
             state.rounds.check(number, at, proof);
         }
+        // Whatever is urgent is traced together.
+        let is_over = state.rounds.urgent.is_empty();
         drop(state);
-        if std::mem::take(&mut scrub.is_damaged) && scrub.traces < TRACES_MAX {
+        if is_over && scrub.is_untraced && scrub.traces < TRACES_MAX {
             scrub.traces += 1;
-            scrub.trace = Trace::begin(self, std::mem::take(&mut scrub.gaps));
+            self.begin_trace(scrub);
         }
+    }
+
+    fn begin_trace(&self, scrub: &mut Scrub) {
+        scrub.is_untraced = false;
+        scrub.trace = Trace::begin(self, std::mem::take(&mut scrub.gaps));
+    }
+
+    /// Has segments checked before all others from the next step on, round or not, and what is found in them traced to
+    /// points: they are lost, or they are back.
+    pub fn scrub_first(&self, segments: impl IntoIterator<Item = SegmentNumber>) {
+        let mut state = self.state_mut();
+        let State { rounds, mark, .. } = &mut *state;
+        rounds.urgent.extend(segments.into_iter().filter(|segment| mark.length_of(*segment).is_some()));
+    }
+
+    /// Whether segments wait that [`Self::scrub_first`] named.
+    #[must_use]
+    pub fn is_scrub_urgent(&self) -> bool {
+        !self.state().rounds.urgent.is_empty()
     }
 
     /// Finds out of which points something lies in places that are known to be bad; [`Self::damaged_points`] tells. Reads
@@ -379,7 +410,7 @@ impl Shared {
                     continue;
                 }
             };
-            scrub.is_damaged = true;
+            scrub.is_untraced = true;
             step.damage.push(line);
         }
     }

@@ -1,19 +1,22 @@
 //! The tender: a thread that says when a drive falls out or has gone, and lets the set work on copies and parity.
 //!
+//! Segments that are lost, or are there again, are checked by the scrub at once, which says what points that means.
+//!
 //! It rests as long as it works, so backups and restores have half of the drives. A drive that fails while nobody writes
 //! is noticed by a file that is made and removed now and then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use drives::{DriveSet, DriveUuid, MemberState, Task};
 use medium::Disk;
-use model::ErrorKind;
+use model::{ErrorKind, SegmentNumber};
 use tracing::{debug, error, info, warn};
 
 use super::Rack;
+use crate::scrubbing::Waker;
 use crate::storage::Storage;
 
 /// Bytes that are copied or compared at a time.
@@ -22,6 +25,8 @@ const BYTES: u64 = 8 << 20;
 const IDLE: Duration = Duration::from_secs(1);
 /// How long it waits after a failure.
 const RETRY: Duration = Duration::from_secs(5);
+/// How often what did not succeed is tried again.
+const TRY_AGAIN_EVERY: Duration = Duration::from_secs(60);
 /// How often it looks whether all drives take something.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 /// The file with which it looks.
@@ -37,18 +42,32 @@ pub(crate) struct Tender {
 struct Round {
     rack: Arc<Rack>,
     storage: Arc<Storage>,
+    scrub: Waker,
     states: BTreeMap<DriveUuid, MemberState>,
     /// Copies were lacking.
     is_short: bool,
+    /// Segments that no drive gives.
+    lost: BTreeSet<SegmentNumber>,
     probed: Option<Instant>,
+    tried: Instant,
 }
 
 impl Tender {
     /// Begins.
-    pub(crate) fn start(rack: Arc<Rack>, storage: Arc<Storage>) -> std::io::Result<Self> {
+    pub(crate) fn start(rack: Arc<Rack>, storage: Arc<Storage>, scrub: Waker) -> std::io::Result<Self> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let watched = Arc::clone(&stop);
-        let mut round = Round { rack, storage, states: BTreeMap::new(), is_short: false, probed: None };
+        let (states, lost) = (BTreeMap::new(), BTreeSet::new());
+        let mut round = Round {
+            rack,
+            storage,
+            scrub,
+            states,
+            is_short: false,
+            lost,
+            probed: None,
+            tried: Instant::now(),
+        };
         let work = move || {
             let mut rest = Duration::ZERO;
             loop {
@@ -102,6 +121,10 @@ impl Round {
                     }
                     None => {
                         self.conclude(&set);
+                        if self.tried.elapsed() >= TRY_AGAIN_EVERY {
+                            self.tried = Instant::now();
+                            set.try_again();
+                        }
                         IDLE
                     }
                 }
@@ -112,7 +135,22 @@ impl Round {
             }
         };
         self.look(&set);
+        if !self.lost.is_empty() {
+            // What is there again is found piece by piece.
+            self.look_for_losses(&set);
+        }
         rest
+    }
+
+    /// Has the scrub check what is lost, or is there again, since the last time.
+    fn look_for_losses(&mut self, set: &DriveSet) {
+        let lost: BTreeSet<SegmentNumber> = set.lost().into_iter().collect();
+        let changed: Vec<SegmentNumber> = lost.symmetric_difference(&self.lost).copied().collect();
+        self.lost = lost;
+        if !changed.is_empty() {
+            self.storage.shared().scrub_first(changed);
+            self.scrub.wake();
+        }
     }
 
     /// Says what has become of the drives.
@@ -135,6 +173,7 @@ impl Round {
                          is room; of `lost` segments there is no other copy"
                     );
                     self.is_short = true;
+                    self.look_for_losses(set);
                 }
                 MemberState::Retired => {
                     if let Err(cause) = self.rack.release(drive) {

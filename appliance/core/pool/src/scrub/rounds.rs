@@ -69,6 +69,8 @@ pub(crate) struct Rounds {
     pub(crate) unsaved: BTreeSet<SegmentNumber>,
     /// It does not have something of all this.
     pub(crate) is_unsaved: bool,
+    /// Segments that somebody wants to be checked before all others, round or not. The catalog does not keep them.
+    pub(crate) urgent: BTreeSet<SegmentNumber>,
     /// What was found in the round. The catalog does not keep it.
     pub(crate) report: Report,
 }
@@ -97,8 +99,13 @@ impl Rounds {
         })
     }
 
-    /// The next segment of the round and its valid bytes; none at its end.
+    /// The next segment and its valid bytes: an urgent one, or one of the round; none at its end.
     pub(crate) fn next(&self, mark: &Mark) -> Option<(SegmentNumber, u64)> {
+        let urgent = self.urgent.iter().find_map(|segment| Some((*segment, mark.length_of(*segment)?)));
+        urgent.or_else(|| self.next_of_round(mark))
+    }
+
+    fn next_of_round(&self, mark: &Mark) -> Option<(SegmentNumber, u64)> {
         let last = |segment| self.checked.get(&segment).map_or(0, |checked| checked.round);
         self.left(mark).min_by_key(|(segment, _)| (last(*segment), *segment))
     }
@@ -110,6 +117,7 @@ impl Rounds {
 
     /// A segment is checked.
     pub(crate) fn check(&mut self, segment: SegmentNumber, at: Time, proof: Proof) {
+        self.urgent.remove(&segment);
         self.checked.insert(segment, Checked { round: self.round, at, proof });
         self.unsaved.insert(segment);
         self.is_unsaved = true;
@@ -117,6 +125,7 @@ impl Rounds {
 
     /// A segment is gone.
     pub(crate) fn forget(&mut self, segment: SegmentNumber) {
+        self.urgent.remove(&segment);
         self.checked.remove(&segment);
         self.unsaved.remove(&segment);
     }
@@ -137,7 +146,7 @@ impl Rounds {
     /// What goes on after the pool was opened again in the same process, with a catalog that may be another one.
     pub(crate) fn after_opening(self, of_catalog: Self, mark: &Mark) -> Self {
         if self.round < of_catalog.round || self.round == 0 {
-            return of_catalog;
+            return Self { urgent: self.urgent, ..of_catalog };
         }
         let mut kept = self;
         kept.checked.retain(|segment, _| mark.length_of(*segment).is_some());

@@ -4,7 +4,7 @@ use medium::sim::{Fault, FaultPlan, SimDisk};
 use medium::{Access, Disk};
 use model::archive::PointKey;
 use model::{ErrorKind, SegmentNumber};
-use pool::layout::{SEGMENT_HEADER_LENGTH, SegmentLimits, segment_path};
+use pool::layout::{SEGMENT_HEADER_LENGTH, SegmentLimits, segment_number, segment_path};
 use pool::segment::FOOTER_TAIL_LENGTH;
 use pool::{Counted, Effort, Options, Pool, Proof, Reclaimed, ScrubEffort, Shared, Thrift};
 
@@ -333,6 +333,57 @@ fn a_segment_that_is_missing_or_cut_off_is_damage() {
         assert!(of_segments(&found)[0].starts_with(expected), "{found:?}");
         assert_eq!(known(&pool, &home, 1), [false; FILES]);
     }
+}
+
+/// Checks what is urgent, round or not; what was found.
+fn urgent(shared: &Shared) -> Vec<String> {
+    let mut damage = Vec::new();
+    for _ in 0..1000 {
+        let step = shared.scrub(EFFORT).unwrap();
+        damage.extend(step.damage);
+        if step.is_extra_done {
+            return damage;
+        }
+    }
+    panic!("it does not end: {damage:?}");
+}
+
+#[test]
+fn a_segment_that_is_lost_is_checked_first_and_so_is_one_that_is_back() {
+    let (disk, home) = closed(options(), 30);
+    let mut pool = open(&disk, 2, options()).unwrap();
+    assert_eq!(round(pool.shared()), Vec::<String>::new());
+    let (path, bytes) = segments(&disk, DATA).remove(1);
+    let segment = segment_number(path.rsplit('/').next().unwrap()).unwrap();
+    for _ in 0..2 {
+        disk.remove(&path).unwrap();
+        pool.shared().scrub_first([segment, SegmentNumber(999)]);
+        assert!(pool.shared().is_scrub_urgent());
+        let found = urgent(pool.shared());
+        assert_eq!(of_segments(&found).len(), 1, "{found:?}");
+        let status = pool.shared().scrub_status();
+        assert_eq!((status.round, status.is_under_way), (1, false), "it is beside the rounds");
+        let lost = marks(&pool);
+        assert!((1..20).contains(&lost.len()), "{lost:?}");
+        assert_eq!(known(&pool, &home, lost[1])[1..], [false; FILES - 1]);
+        assert!(pool.note_damage().unwrap() && !pool.shared().is_scrub_urgent());
+
+        disk.create(&path).unwrap().write_at(0, &bytes).unwrap();
+        pool.shared().scrub_first([segment]);
+        assert_eq!(urgent(pool.shared()), Vec::<String>::new());
+        assert_eq!((marks(&pool), known(&pool, &home, lost[1])), (Vec::new(), vec![true; FILES]));
+        assert!(pool.note_damage().unwrap());
+    }
+    // In the middle of a round it comes next, and the round goes on behind it.
+    pool.shared().scrub(EFFORT).unwrap();
+    disk.remove(&path).unwrap();
+    pool.shared().scrub_first([segment]);
+    while pool.shared().scrub_status().damaged_points == 0 {
+        assert!(!pool.shared().scrub(EFFORT).unwrap().is_done);
+    }
+    let status = pool.shared().scrub_status();
+    assert!(status.segments_checked < status.segments, "{status:?}");
+    assert_eq!(of_segments(&round(pool.shared())), Vec::<&String>::new(), "once in a round");
 }
 
 #[test]

@@ -1,0 +1,314 @@
+//! Every one of six drives is lost in the middle of everything that an appliance does, one at a time with two copies
+//! and two at a time under parity: nothing else is. Needs root and loop devices.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use system::{DRIVE_BYTES, Filesystem, Fleet, History, LoopDisk, Running, expect, noise, row_at, text};
+
+/// What goes on when a drive is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    Idle,
+    Backup,
+    Restore,
+    Fold,
+    Compaction,
+    Verification,
+    /// Another drive comes back.
+    Return,
+    /// The appliance is stopped, and starts without them.
+    Restart,
+    /// Another drive is added.
+    Addition,
+    /// What another lost drive held is made anew.
+    Rebuild,
+    /// Another drive is emptied.
+    Retirement,
+}
+
+use Moment::*;
+
+/// A moment in which drives are lost, longer than most calls and shorter than most commands take.
+const HALF: Duration = Duration::from_millis(120);
+
+/// A fleet with a source whose points are compared, and one of which only the newest point is kept, so that points
+/// fold and segments are compacted.
+struct Scene {
+    fleet: Fleet,
+    history: History,
+    folding: PathBuf,
+    round: u64,
+    /// With one drive less, everything can still have all its copies.
+    is_spare: bool,
+}
+
+impl Scene {
+    fn begin(drives: usize, policy: &[&str], seed: u64) -> Self {
+        let fleet = Fleet::start(drives, policy).unwrap();
+        let history = History::begin(&fleet.site, seed).unwrap();
+        let folding = fleet.site.path("other");
+        fs::create_dir(&folding).unwrap();
+        expect(&mut fleet.site.agent(&["source", "add", "other", text(&folding)]).unwrap(), 0).unwrap();
+        Self { fleet, history, folding, round: 0, is_spare: policy.contains(&"--copies") }
+    }
+
+    fn restart(&mut self) {
+        self.fleet.site.stop_server().unwrap();
+        self.fleet.site.start_server().unwrap();
+    }
+
+    /// Makes two points in segments of their own that have a quarter of the files in common, and lets the first go.
+    fn fold(&mut self) {
+        for files in [4, 3] {
+            self.round += 1;
+            for file in 0..files {
+                let bytes = noise(self.round * 10 + file, 700_000);
+                fs::write(self.folding.join(file.to_string()), bytes).unwrap();
+            }
+            self.restart();
+            expect(&mut self.fleet.site.agent(&["backup", "other"]).unwrap(), 0).unwrap();
+        }
+        self.restart();
+        let rules = ["last=1", "floor-points=1", "floor-age=0s"];
+        self.fleet.keepfast(&[["retention", "set", "web1/other"].as_slice(), &rules].concat()).unwrap();
+    }
+
+    fn back_up(&mut self) {
+        self.history.change().unwrap();
+        expect(&mut self.fleet.site.agent(&["backup"]).unwrap(), 0).unwrap();
+        self.history.settle(&self.fleet.site, true).unwrap();
+    }
+
+    fn pull(&self, drives: &[usize]) {
+        drives.iter().for_each(|drive| self.fleet.pull(*drive).unwrap());
+    }
+
+    /// A drive that is not one of these.
+    fn other_than(&self, drives: &[usize]) -> usize {
+        (0..self.fleet.disks.len()).find(|drive| !drives.contains(drive)).unwrap()
+    }
+
+    /// Loses drives in the middle of something, which succeeds all the same. Those that are out then.
+    fn lose(&mut self, moment: Moment, drives: &[usize]) -> Vec<usize> {
+        match moment {
+            Idle => self.pull(drives),
+            Backup => {
+                let mut backup = self.history.start_backup(&self.fleet.site).unwrap();
+                std::thread::sleep(HALF);
+                self.pull(drives);
+                assert!(backup.wait().unwrap().success(), "{}", self.fleet.site.log().unwrap());
+                self.history.settle(&self.fleet.site, true).unwrap();
+            }
+            Restore => {
+                let out = self.fleet.site.path("other-out");
+                let restore = ["restore", "web1/files@latest", "--to", text(&out)];
+                self.lose_beside(&restore, HALF / 4, drives);
+                let _ = fs::remove_dir_all(&out);
+            }
+            Verification => self.lose_beside(&["pool", "verify"], HALF / 4, drives),
+            Fold => {
+                let folded = self.fleet.count("a point was folded").unwrap();
+                self.fold();
+                self.pull(drives);
+                self.fleet.wait_until_said("a point was folded", folded).unwrap();
+            }
+            Compaction => {
+                let given = self.fleet.count("room was given back").unwrap();
+                let folded = self.fleet.count("a point was folded").unwrap();
+                self.fold();
+                self.fleet.wait_until_said("a point was folded", folded).unwrap();
+                self.pull(drives);
+                self.fleet.wait_until_said("room was given back", given).unwrap();
+            }
+            Return => return self.lose_at_a_return(drives),
+            Restart => {
+                let missing = self.fleet.count("a drive is missing").unwrap();
+                self.fleet.site.stop_server().unwrap();
+                drives.iter().for_each(|drive| self.fleet.take_away(*drive).unwrap());
+                self.fleet.site.start_server().unwrap();
+                self.fleet.wait_until_said("a drive is missing", missing).unwrap();
+            }
+            Addition => {
+                let disk = LoopDisk::new(Filesystem::Ext4, DRIVE_BYTES).unwrap();
+                self.lose_beside(&["drive", "add", text(&disk.path())], HALF / 4, drives);
+                self.fleet.disks.push(disk);
+            }
+            Rebuild => {
+                let (first, rest) = drives.split_first().unwrap();
+                self.pull(&[*first]);
+                self.fleet.wait_until_out(&[*first]).unwrap();
+                self.pull(rest);
+            }
+            Retirement => {
+                let leaving = self.fleet.place(self.other_than(drives));
+                self.fleet.keepfast(&["drive", "retire", &self.fleet.drive_at(&leaving).unwrap()]).unwrap();
+                self.pull(drives);
+            }
+        }
+        drives.to_vec()
+    }
+
+    fn lose_beside(&self, arguments: &[&str], after: Duration, drives: &[usize]) {
+        let mut running = Running::start(&mut self.fleet.site.keepfast(arguments).unwrap()).unwrap();
+        std::thread::sleep(after);
+        self.pull(drives);
+        assert!(running.wait().unwrap().success(), "{arguments:?}: {}", self.fleet.site.log().unwrap());
+    }
+
+    /// While what one drive holds is compared, because it was away, another one goes. Of two that are given the first
+    /// is the one that was away: both at once are as many as may be missing.
+    fn lose_at_a_return(&mut self, drives: &[usize]) -> Vec<usize> {
+        let (away, lost) = match drives {
+            [away, lost, ..] => (*away, *lost),
+            _ => (self.other_than(drives), drives[0]),
+        };
+        self.pull(&[away]);
+        self.fleet.wait_until_out(&[away]).unwrap();
+        if self.is_spare {
+            self.fleet.wait_until_healed().unwrap();
+        }
+        self.back_up();
+        self.fleet.bring_back(away).unwrap();
+        self.pull(&[lost]);
+        vec![lost]
+    }
+
+    /// With these drives lost everything is there and goes on; with them back, everything has all its copies.
+    fn go_on(&mut self, moment: Moment, out: &[usize]) {
+        self.fleet.wait_until_out(out).unwrap();
+        assert_eq!(self.fleet.list().unwrap()["lost_count"], 0, "{moment:?}");
+        if self.is_spare && moment != Retirement {
+            self.fleet.wait_until_healed().unwrap();
+        }
+        self.history.check_all(&self.fleet.site).unwrap();
+        self.back_up();
+        out.iter().for_each(|drive| self.fleet.bring_back(*drive).unwrap());
+        self.fleet.wait_until_healed().unwrap();
+        if moment == Retirement {
+            let leaving = self.fleet.place(self.other_than(out));
+            self.fleet
+                .wait_for("the other drive is retired", |found| row_at(found, &leaving).is_none())
+                .unwrap();
+            assert!(!leaving.join("pool/segments").exists(), "nothing of the pool is left on it");
+        }
+    }
+
+    fn conclude(mut self) {
+        self.history.conclude(&self.fleet.site).unwrap();
+        assert!(self.fleet.keepfast(&["pool", "audit"]).unwrap().ends_with("; 0 wrong\n"));
+    }
+}
+
+#[test]
+fn each_of_six_drives_is_lost_in_the_middle_of_anything_and_nothing_else_is() {
+    let moments =
+        [Idle, Backup, Restore, Fold, Compaction, Verification, Return, Restart, Addition, Retirement];
+    for turn in 0..6 {
+        let mut scene = Scene::begin(6, &["--copies", "2"], 11 + turn);
+        for (number, moment) in moments.into_iter().enumerate() {
+            let drive = (number + usize::try_from(turn).unwrap()) % 6;
+            eprintln!("drive {drive} is lost: {moment:?}");
+            let out = scene.lose(moment, &[drive]);
+            scene.go_on(moment, &out);
+        }
+        scene.conclude();
+    }
+}
+
+/// Points in segments of their own, so that there are groups.
+fn with_parity(drives: usize, seed: u64) -> Scene {
+    let mut scene = Scene::begin(drives, &["--parity", "4+2"], seed);
+    for _ in 0..6 {
+        scene.back_up();
+        scene.restart();
+    }
+    let places: Vec<PathBuf> = (0..drives).map(|drive| scene.fleet.place(drive)).collect();
+    let files = |place: &PathBuf| fs::read_dir(place.join("pool/parity")).map_or(0, Iterator::count);
+    scene.fleet.wait_for("parity is made", |_| places.iter().map(files).sum::<usize>() >= 2).unwrap();
+    scene
+}
+
+#[test]
+fn any_two_of_six_drives_are_lost_under_parity_and_nothing_else_is() {
+    // The seventh drive, which is added on the way, is what makes a rebuild and a retirement possible.
+    let moments = [
+        Idle,
+        Backup,
+        Restore,
+        Fold,
+        Compaction,
+        Verification,
+        Return,
+        Restart,
+        Addition,
+        Rebuild,
+        Retirement,
+    ];
+    for turn in 0..3 {
+        let mut scene = with_parity(6, 31 + turn);
+        for (number, moment) in moments.into_iter().enumerate() {
+            let first = 2 * (number + usize::try_from(turn).unwrap()) % 6;
+            let pair = [first, first + 1];
+            eprintln!("drives {pair:?} are lost: {moment:?}");
+            let out = scene.lose(moment, &pair);
+            scene.go_on(moment, &out);
+        }
+        scene.conclude();
+    }
+}
+
+/// Makes 64 KiB in the middle of a file something else.
+fn rot(path: &Path) {
+    let mut file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let middle = file.metadata().unwrap().len() / 2;
+    let mut bytes = vec![0; 64 << 10];
+    file.seek(SeekFrom::Start(middle)).unwrap();
+    let length = file.read(&mut bytes).unwrap();
+    bytes[..length].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    file.seek(SeekFrom::Start(middle)).unwrap();
+    file.write_all(&bytes[..length]).unwrap();
+    file.sync_all().unwrap();
+}
+
+/// The largest sealed segment on a drive that is nowhere else, if it has any: it is under parity.
+fn under_parity(fleet: &Fleet, drive: usize) -> Option<PathBuf> {
+    let files = fs::read_dir(fleet.place(drive).join("pool/segments")).unwrap();
+    let alone = |path: &PathBuf| {
+        let name = path.file_name().unwrap();
+        let elsewhere = |other: usize| fleet.place(other).join("pool/segments").join(name).exists();
+        (0..fleet.disks.len()).filter(|other| *other != drive).all(|other| !elsewhere(other))
+    };
+    let files = files.map(|file| file.unwrap().path()).filter(alone);
+    files.max_by_key(|path| fs::metadata(path).unwrap().len())
+}
+
+#[test]
+fn a_latent_error_met_by_a_rebuild_costs_nothing() {
+    let mut scene = with_parity(7, 41);
+    scene.fleet.wait_until_healed().unwrap();
+    let holders: Vec<(usize, PathBuf)> =
+        (0..7).filter_map(|drive| Some((drive, under_parity(&scene.fleet, drive)?))).collect();
+    let [(lost, _), (rotten, path), ..] = holders.as_slice() else { panic!("{holders:?}") };
+    let sound = fs::read(path).unwrap();
+    rot(path);
+    eprintln!("drive {lost} is lost, {} is rotten", path.display());
+    scene.pull(&[*lost]);
+    scene.fleet.wait_until_out(&[*lost]).unwrap();
+    scene.fleet.wait_until_healed().unwrap();
+    scene.history.check_all(&scene.fleet.site).unwrap();
+    // A second drive goes when the first one is made up for.
+    let second = (0..7).find(|drive| drive != lost && drive != rotten).unwrap();
+    scene.pull(&[second]);
+    scene.fleet.wait_until_out(&[second]).unwrap();
+    scene.history.check_all(&scene.fleet.site).unwrap();
+    [*lost, second].iter().for_each(|drive| scene.fleet.bring_back(*drive).unwrap());
+    scene.fleet.wait_until_healed().unwrap();
+    let is_mended = |_: &_| !path.exists() || fs::read(path).unwrap() == sound;
+    scene.fleet.wait_for("the rotten segment is mended", is_mended).unwrap();
+    scene.conclude();
+}
