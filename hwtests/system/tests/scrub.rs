@@ -40,6 +40,17 @@ fn marked(site: &Site, agent: &str) -> Vec<bool> {
     operator
 }
 
+/// A byte ten megabytes into the largest segment becomes another one.
+fn rot_the_largest_segment(site: &Site) {
+    let segments = fs::read_dir(site.data().join("pool/segments")).unwrap();
+    let largest =
+        segments.map(|entry| entry.unwrap().path()).max_by_key(|path| fs::metadata(path).unwrap().len());
+    let file = fs::File::options().read(true).write(true).open(largest.unwrap()).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 10 << 20).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 10 << 20).unwrap();
+}
+
 #[test]
 fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
     let mut site = Site::start().unwrap();
@@ -57,13 +68,7 @@ fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
     assert_eq!((damage(&site), marked(&site, "agent")), (Vec::new(), vec![false, false]));
     site.stop_server().unwrap();
-    let segments = fs::read_dir(site.data().join("pool/segments")).unwrap();
-    let largest =
-        segments.map(|entry| entry.unwrap().path()).max_by_key(|path| fs::metadata(path).unwrap().len());
-    let file = fs::File::options().read(true).write(true).open(largest.unwrap()).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, 10 << 20).unwrap();
-    file.write_all_at(&[byte[0] ^ 1], 10 << 20).unwrap();
+    rot_the_largest_segment(&site);
 
     site.start_server().unwrap();
     let names = |line: &String| {
@@ -91,4 +96,31 @@ fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
     // The frame itself is damaged still, and says so; nothing is read from it.
     system::run(&mut site.keepfast(&["pool", "verify"]).unwrap()).unwrap();
     assert_eq!(marked(&site, "web1"), [false; 3], "what was found whole is marked no more");
+}
+
+#[test]
+fn what_rotted_of_unchanged_files_is_sent_again_by_an_agent_that_remembers_them() {
+    let mut site = Site::start().unwrap();
+    let tree = site.path("files");
+    fs::create_dir(&tree).unwrap();
+    for number in 0..20 {
+        fs::write(tree.join(number.to_string()), noise(number, 1 << 20)).unwrap();
+    }
+    site.protect(&tree).unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    fs::write(tree.join("another"), "small").unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    site.stop_server().unwrap();
+    rot_the_largest_segment(&site);
+    site.start_server().unwrap();
+    wait_until("points are marked", || marked(&site, "agent") == [true, true]);
+
+    // Nothing has changed: without being asked it would say so, and no more.
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    assert!(!marked(&site, "agent")[2]);
+    for point in site.points().unwrap() {
+        assert!(site.restore(&point, &tree).is_ok(), "point {point} is whole again");
+    }
+    assert_eq!(system::differences(&tree, &site.restore("latest", &tree).unwrap()).unwrap(), "");
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
 }

@@ -131,7 +131,8 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Begins a backup of a source whose agent shows this continuity token.
+    /// Begins a backup of a source whose agent shows this continuity token. It does not go on from a point that is known to
+    /// be damaged: then the agent says everything anew, and what was lost of it comes again.
     pub fn begin(
         shared: Arc<Shared>,
         source: Source,
@@ -140,7 +141,10 @@ impl Ingest {
         // Read before anything else of the pool: what is read after an opening in between must not be taken.
         let (openings, session) = (shared.openings(), shared.begin_session());
         let newest = shared.registry(|r| r.points_of(source.id).next_back().cloned());
-        let matched = newest.as_ref().is_some_and(|point| continuity == Some(point.continuity.as_slice()));
+        let damaged = shared.damaged_points();
+        let matched = newest.as_ref().is_some_and(|point| {
+            continuity == Some(point.continuity.as_slice()) && !damaged.contains_key(&point.key())
+        });
         let root = match &newest {
             Some(point) if matched => pool::archive::tree_root(point)?,
             _ => Root::EMPTY,
