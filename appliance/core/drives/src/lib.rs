@@ -11,6 +11,7 @@ mod detachable;
 mod error;
 mod evening;
 mod file;
+mod filling;
 mod groups;
 mod judge;
 mod layout;
@@ -33,6 +34,7 @@ mod vectors;
 mod work;
 
 pub use error::DrivesError;
+pub use filling::full_in_days;
 pub use member::Errors;
 pub use opening::Opened;
 pub use policy::Policy;

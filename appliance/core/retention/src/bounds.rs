@@ -50,6 +50,14 @@ pub enum WaterMark {
 }
 
 impl WaterMark {
+    /// Its share of so many bytes, in thousandths.
+    #[must_use]
+    pub fn permille_of(self, capacity_bytes: u64) -> u16 {
+        let bytes = u128::from(self.bytes_of(capacity_bytes)) * 1000;
+        let share = bytes.div_ceil(u128::from(capacity_bytes.max(1)));
+        u16::try_from(share.min(1000)).unwrap_or(1000)
+    }
+
     fn bytes_of(self, capacity_bytes: u64) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.min(capacity_bytes),

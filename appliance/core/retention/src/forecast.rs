@@ -32,6 +32,8 @@ pub struct Forecast {
     pub sources: BTreeMap<SourceId, Reach>,
     /// What the pool takes then.
     pub used_bytes: u64,
+    /// The most that it takes on each day.
+    pub most_by_day: Vec<u64>,
     /// In how many days points must go for room for the first time.
     pub full_in_days: Option<u32>,
     /// In how many days data is refused for the first time, and of which source.
@@ -65,6 +67,7 @@ pub fn forecast(outlook: &Outlook<'_>) -> Forecast {
 pub(crate) fn play(mut simulation: Simulation, days: u32) -> Forecast {
     let mut forecast = Forecast { days, ..Forecast::default() };
     let mut recent: BTreeMap<SourceId, Vec<Reach>> = BTreeMap::new();
+    let high_bytes = simulation.marks().high_bytes;
     for number in 0..days {
         let day = simulation.run_day();
         if day.pressed && forecast.full_in_days.is_none() {
@@ -78,6 +81,8 @@ pub(crate) fn play(mut simulation: Simulation, days: u32) -> Forecast {
                 recent.entry(*source).or_default().push(its.reach);
             }
         }
+        let most = if day.pressed { high_bytes.saturating_add(1) } else { 0 };
+        forecast.most_by_day.push(day.used_bytes.max(most));
         forecast.used_bytes = day.used_bytes;
     }
     forecast.sources = recent.iter().map(|(source, days)| (*source, Reach::mean(days))).collect();

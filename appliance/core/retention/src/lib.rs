@@ -52,7 +52,7 @@ pub use policy::{ALL, Counts, Floor, Policies, Policy};
 pub use prospect::{Prospect, prospect, rates};
 pub use reach::Reach;
 pub use round::{Round, Rounds};
-pub use sentences::Names;
+pub use sentences::{Names, drive_in_words};
 pub use shortfall::{Bound, Cause, Consequence, Help, KeptBy, Shortfall};
 pub use simulation::Simulation;
 pub use state::{Completeness, Holds, PointState, SourceState, State};

@@ -6,6 +6,8 @@
 mod forecast;
 mod shortfall;
 
+pub use forecast::drive_in_words;
+
 use std::collections::BTreeMap;
 
 use model::SourceId;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use model::{SourceId, Time};
 
-use crate::bounds::PoolBounds;
+use crate::bounds::{Marks, PoolBounds};
 use crate::ledger::Ledger;
 use crate::plan::{FoldReason, Plan, plan};
 use crate::policy::{Policies, Policy};
@@ -160,8 +160,13 @@ impl Simulation {
         arrivals
     }
 
+    /// The bounds in bytes.
+    pub(crate) fn marks(&self) -> Marks {
+        self.bounds.marks(self.drives_bytes)
+    }
+
     fn receive(&mut self, source: SourceId, at: Witnessed, day: &mut Day) {
-        let capacity_bytes = self.bounds.marks(self.drives_bytes).capacity_bytes;
+        let capacity_bytes = self.marks().capacity_bytes;
         let Some(member) = self.members.get(&source) else { return };
         let change = member.workload.change(member.next_number == 1);
         let fits =

@@ -156,6 +156,23 @@ pub struct Foretold {
     /// What admitting another source means.
     #[n(5)]
     pub admission: Option<AdmissionFigures>,
+    /// The drives in service, if anything can be told yet.
+    #[n(6)]
+    pub drives: Vec<DriveForecast>,
+}
+
+/// When a drive is full.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct DriveForecast {
+    /// Its UUID; none if the pool lies in one folder.
+    #[n(0)]
+    pub drive: Option<String>,
+    /// Where it is.
+    #[n(1)]
+    pub place: Option<String>,
+    /// When it is full, if that is within the days looked ahead.
+    #[n(2)]
+    pub full: Option<Time>,
 }
 
 /// How far back the points of a source will reach, and what was measured of it.

@@ -118,6 +118,11 @@ pub(crate) fn forecast(admit: Option<&str>, change: Option<&str>, listing: &List
             "full_earliest": on(foretold.full_earliest),
             "full_latest": on(foretold.full_latest),
             "days": foretold.days,
+            "drives": foretold.drives.iter().map(|drive| json!({
+                "drive": drive.drive,
+                "place": drive.place,
+                "full": on(drive.full),
+            })).collect::<Vec<_>>(),
             "admission": foretold.admission.map(|figures| json!({
                 "fits": figures.fits,
                 "floor_bytes": figures.floor_bytes,

@@ -6,15 +6,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use medium::Space;
 use model::archive::ArchiveError;
 use model::{SourceId, Time};
 use pool::Shared;
 use pool::catalog::Growth;
 use retention::{
     Admission, Certainty, HORIZON_DAYS, Measure, Newcomer, Now, Outlook, Policies, Policy, PoolBounds,
-    Prospect, Rates, SourceState, State, Witnessed, admission, prospect, rates,
+    Prospect, Rates, SourceState, State, Witnessed, admission, drive_in_words, prospect, rates,
 };
-use wire::keeping::{AdmissionFigures, Admit, Foretold, Kept, SourceForecast};
+use wire::drive::DriveRow;
+use wire::keeping::{AdmissionFigures, Admit, DriveForecast, Foretold, Kept, SourceForecast};
 
 use super::figures::Figures;
 use super::orders::name_of;
@@ -132,6 +134,18 @@ pub(super) fn foretell(appliance: &Appliance, admit: Option<Admit>) -> Result<Ke
         .iter()
         .filter_map(|(source, known)| source_forecast(shared, &prospect, *source, known));
     let on = |days: Option<u32>| days.map(|days| day_after(today, days));
+    let drives =
+        if present.rates.is_empty() { Vec::new() } else { full_drives(appliance, &present, &prospect) };
+    lines.extend(
+        drives
+            .iter()
+            .map(|(drive, full)| drive_in_words(&drive_name(drive), *full, prospect.forecast.days, today)),
+    );
+    let drives = drives.into_iter().map(|(drive, full)| DriveForecast {
+        drive: drive.drive,
+        place: drive.place,
+        full: on(full),
+    });
     let foretold = Foretold {
         sources: sources.collect(),
         full: on(prospect.forecast.full_in_days),
@@ -139,8 +153,31 @@ pub(super) fn foretell(appliance: &Appliance, admit: Option<Admit>) -> Result<Ke
         full_latest: on(prospect.full_between.1),
         days: prospect.forecast.days,
         admission: admission.as_ref().map(admission_figures),
+        drives: drives.collect(),
     };
     Ok(Kept::Forecast { lines, foretold })
+}
+
+/// The drives that take data, and in how many days each is full.
+fn full_drives(
+    appliance: &Appliance,
+    present: &Present,
+    prospect: &Prospect,
+) -> Vec<(DriveRow, Option<u32>)> {
+    let (policy, drives) = appliance.rack().takers();
+    let spaces: Vec<Space> = drives.iter().map(|(_, space)| *space).collect();
+    let used = present.state.expected_bytes();
+    let permille = present.bounds.high.permille_of(present.state.drives_bytes);
+    let full = drives::full_in_days(policy, &spaces, used, &prospect.forecast.most_by_day, permille);
+    drives.into_iter().map(|(drive, _)| drive).zip(full).collect()
+}
+
+fn drive_name(drive: &DriveRow) -> String {
+    let place = drive.place.as_deref().unwrap_or("an unknown place");
+    match drive.drive.as_deref().and_then(|uuid| uuid.get(..8)) {
+        Some(uuid) => format!("Drive {uuid} in {place}"),
+        None => format!("The drive with {place}"),
+    }
 }
 
 fn day_after(today: Time, days: u32) -> Time {
@@ -193,5 +230,64 @@ fn admission_figures(admission: &Admission) -> AdmissionFigures {
         others_bytes: admission.others_bytes,
         room_bytes: admission.room_bytes,
         lacking_bytes: admission.lacking_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::SequenceNumber;
+    use model::record::{Label, Totals};
+    use pool::{Counted, NewPoint};
+
+    use super::*;
+    use crate::data::DataDirectory;
+    use crate::storage::Storage;
+
+    /// What is told of a pool with points that were made on these days of its life.
+    fn foretold(days: &[u64]) -> (Vec<String>, Foretold) {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = DataDirectory::new(folder.path()).open_or_create().unwrap();
+        let mut pool = opened.pool;
+        let machine = pool.add_machine(&Label::new("web1").unwrap(), false).unwrap();
+        let source = pool.add_source(machine.id, &Label::new("files").unwrap()).unwrap();
+        for day in days {
+            pool.shared().set_witnessed(day * u64::try_from(DAY.as_nanos()).unwrap());
+            pool.commit_point(NewPoint {
+                source: source.id,
+                sequence: SequenceNumber(*day),
+                started: Time(1),
+                finished: Time(1),
+                root: tree::Root::EMPTY,
+                totals: Totals::default(),
+                exceptions: Vec::new(),
+                exceptions_count: 0,
+            })
+            .unwrap();
+            while pool.count(100).unwrap() == Counted::More {}
+        }
+        pool.flush_catalog().unwrap();
+        let storage = Storage::start(pool, None).unwrap();
+        let appliance = Appliance::new(storage, Arc::new(opened.rack), Arc::default(), Arc::default());
+        match foretell(&appliance, None).unwrap() {
+            Kept::Forecast { lines, foretold } => (lines, foretold),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn drives_are_foretold_once_something_was_measured() {
+        assert_eq!(foretold(&[1]).1.drives, []);
+        let (lines, foretold) = foretold(&[1, 3, 5]);
+        let [drive] = foretold.drives.as_slice() else { panic!("{:?}", foretold.drives) };
+        assert!(
+            drive.drive.is_none() && drive.place.as_deref().is_some_and(|place| place.ends_with("/pool"))
+        );
+        let last = lines.last().unwrap();
+        assert!(
+            last.starts_with("The drive with /") && last.contains(" is full") == drive.full.is_some(),
+            "{last}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use drives::{DriveSet, DriveUuid, DrivesError, MemberState, MemberStatus, Policy, PoolUuid};
 use hardware::{Content, HardwareError, Kind, Mounted};
 use host::HostEntropy;
-use medium::Disk;
+use medium::{Disk, Space};
 use model::ErrorKind;
 use model::archive::ArchiveError;
 use tracing::info;
@@ -251,16 +251,34 @@ impl Rack {
         }
     }
 
-    fn list(&self) -> DriveAnswer {
+    /// The drives that new data goes to, how, and their room.
+    pub(crate) fn takers(&self) -> (Policy, Vec<(DriveRow, Space)>) {
         let Some(set) = self.set() else {
             let space = self.disk.space().ok();
-            let row = DriveRow {
-                place: Some(self.data.join(super::DRIVE).display().to_string()),
-                state: word(MemberState::InService).to_owned(),
-                capacity_bytes: space.map(|space| space.capacity_bytes),
-                free_bytes: space.map(|space| space.available_bytes),
-                ..DriveRow::default()
-            };
+            return (
+                Policy::Copies(1),
+                space.map(|space| (self.only_row(Some(space)), space)).into_iter().collect(),
+            );
+        };
+        let (known, members) = (self.known(), set.members());
+        let taking = members.iter().filter(|member| member.state == MemberState::InService);
+        (set.policy(), taking.filter_map(|member| Some((known.row(member), member.space?))).collect())
+    }
+
+    /// The row of the one folder that the pool lies in.
+    fn only_row(&self, space: Option<Space>) -> DriveRow {
+        DriveRow {
+            place: Some(self.data.join(super::DRIVE).display().to_string()),
+            state: word(MemberState::InService).to_owned(),
+            capacity_bytes: space.map(|space| space.capacity_bytes),
+            free_bytes: space.map(|space| space.available_bytes),
+            ..DriveRow::default()
+        }
+    }
+
+    fn list(&self) -> DriveAnswer {
+        let Some(set) = self.set() else {
+            let row = self.only_row(self.disk.space().ok());
             let (policy, lost) = (policy_text(Policy::Copies(1)), Vec::new());
             return DriveAnswer::Drives { policy, drives: vec![row], at_risk: 0, lost, lost_count: 0 };
         };

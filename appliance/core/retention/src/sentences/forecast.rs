@@ -213,6 +213,16 @@ fn days(span: Duration) -> String {
     if days == 0 { Span(span).to_string() } else { day_count(u32::try_from(days).unwrap_or(u32::MAX)) }
 }
 
+/// When a drive is full, foretold for so many days.
+#[must_use]
+pub fn drive_in_words(name: &str, full_in_days: Option<u32>, days: u32, today: Time) -> String {
+    match full_in_days {
+        Some(0) => format!("{name} is full."),
+        Some(day) => format!("{name} is full on {}, in {}.", date(today, day), day_count(day)),
+        None => format!("{name} does not fill up in {}.", day_count(days)),
+    }
+}
+
 fn day_count(days: u32) -> String {
     if days == 1 { "1 day".to_owned() } else { format!("{days} days") }
 }

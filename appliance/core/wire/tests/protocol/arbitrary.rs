@@ -12,8 +12,8 @@ use proptest::option;
 use proptest::prelude::*;
 use wire::drive::{DriveAnswer, DriveOrder, DriveRow, Newcomer};
 use wire::keeping::{
-    AdmissionFigures, Admit, AuditReport, Foretold, Hold, Kept, Order, PlannedFold, SourceForecast,
-    SourcePolicy,
+    AdmissionFigures, Admit, AuditReport, DriveForecast, Foretold, Hold, Kept, Order, PlannedFold,
+    SourceForecast, SourcePolicy,
 };
 use wire::message::{
     ChunkResult, DamagedPoint, PoolStatus, Reply, Request, StoredChange, StoredItem, VerifyReport,
@@ -490,14 +490,17 @@ fn foretold() -> impl Strategy<Value = Foretold> {
         AdmissionFigures { fits, floor_bytes, others_bytes, room_bytes, lacking_bytes }
     });
     let on = || option::of(time());
-    (vec(source, 0..5), on(), on(), on(), any::<u32>(), option::of(admission)).prop_map(
-        |(sources, full, full_earliest, full_latest, days, admission)| Foretold {
+    let drive = (option::of(text()), option::of(text()), on())
+        .prop_map(|(drive, place, full)| DriveForecast { drive, place, full });
+    (vec(source, 0..5), on(), on(), on(), any::<u32>(), option::of(admission), vec(drive, 0..5)).prop_map(
+        |(sources, full, full_earliest, full_latest, days, admission, drives)| Foretold {
             sources,
             full,
             full_earliest,
             full_latest,
             days,
             admission,
+            drives,
         },
     )
 }
