@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use drives::Salvage;
 use host::{HostClock, HostEntropy, ReadOnlyDisk, scratch_file};
 use medium::{Clock, Disk, File, Lock, Union};
 use model::archive::PointKey;
@@ -88,6 +89,18 @@ fn open_drives(directories: &[PathBuf]) -> anyhow::Result<Vec<Drive>> {
     Ok(drives)
 }
 
+/// All that the drives give together.
+fn read_as_one(drives: &[Drive]) -> anyhow::Result<Arc<dyn Disk>> {
+    let disks: Vec<Arc<dyn Disk>> = drives.iter().map(|drive| Arc::clone(&drive.disk)).collect();
+    if let Some(salvage) = Salvage::of(&disks)? {
+        return Ok(Arc::new(salvage));
+    }
+    // Headers are replaced on all drives: one that has an older one was away.
+    let newest = drives.first().map_or(0, Drive::epoch);
+    let rank = |drive: &Drive| u32::try_from(newest - drive.epoch()).unwrap_or(u32::MAX);
+    Ok(Arc::new(Union::ranked(drives.iter().map(rank).zip(disks).collect())))
+}
+
 impl Lifeboat {
     /// Opens what the arguments name.
     pub(crate) fn open(arguments: &Arguments) -> anyhow::Result<Self> {
@@ -97,12 +110,8 @@ impl Lifeboat {
         let in_use = "an appliance is using it: `keepfast points` and `keepfast restore` ask that one";
         let locks = drives.iter().map(|drive| drive.disk.lock(MEMBER_LOCK));
         let locks = locks.collect::<Result<_, _>>().context(in_use)?;
-        // Headers are replaced on all drives: one that has an older one was away.
-        let newest = drives.first().map_or(0, Drive::epoch);
-        let rank = |drive: &Drive| u32::try_from(newest - drive.epoch()).unwrap_or(u32::MAX);
-        let disk = Union::ranked(drives.iter().map(|drive| (rank(drive), Arc::clone(&drive.disk))).collect());
         let world =
-            World { disk: Arc::new(disk), clock: Arc::new(HostClock), entropy: Arc::new(HostEntropy) };
+            World { disk: read_as_one(&drives)?, clock: Arc::new(HostClock), entropy: Arc::new(HostEntropy) };
         let opened = ReadOnlyPool::open(world, &unlock, &Options::default(), scratch);
         let pool = opened.map_err(|error| match error.kind() {
             ErrorKind::Full => anyhow::Error::new(error)

@@ -10,7 +10,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use system::{
-    Filesystem, LoopDisk, Site, Snapshot, copy, differences, expect, noise, odd_tree, program, run,
+    Filesystem, Fleet, History, LoopDisk, Site, Snapshot, copy, differences, expect, noise, odd_tree,
+    program, run, text,
 };
 
 /// `keepfast lifeboat` as on a machine that knows nothing of the appliance.
@@ -18,10 +19,6 @@ fn lifeboat(key: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("keepfast").unwrap());
     command.arg("lifeboat").args(arguments).env("KEEPFAST_RECOVERY_KEY", key);
     command
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn hash(path: &Path) -> blake3::Hash {
@@ -252,4 +249,41 @@ fn drives_are_read_together_and_what_is_no_drive_or_in_use_is_told() {
     let other = Site::start().unwrap();
     let two_pools = said(&[text(&a), text(other.data())]);
     assert!(two_pools.contains("different pools"), "{two_pools}");
+}
+
+#[test]
+fn without_two_of_six_drives_under_parity_everything_is_restored() {
+    let mut fleet = Fleet::start(6, &["--parity", "4+2"]).unwrap();
+    let mut history = History::begin(&fleet.site, 17).unwrap();
+    for _ in 0..6 {
+        history.change().unwrap();
+        expect(&mut fleet.site.agent(&["backup"]).unwrap(), 0).unwrap();
+        history.settle(&fleet.site, true).unwrap();
+        fleet.site.stop_server().unwrap();
+        fleet.site.start_server().unwrap();
+    }
+    let files =
+        |drive: usize| fs::read_dir(fleet.place(drive).join("pool/parity")).map_or(0, |files| files.count());
+    fleet.wait_for("parity is made", |_| (0..6).map(files).sum::<usize>() >= 2).unwrap();
+    fleet.wait_until_healed().unwrap();
+    let points = fleet.site.points().unwrap();
+    fleet.site.stop_server().unwrap();
+    let tree = fleet.site.path("files");
+    for lost in [[0, 1], [2, 3], [4, 5], [1, 4]] {
+        let places: Vec<PathBuf> =
+            (0..6).filter(|drive| !lost.contains(drive)).map(|drive| fleet.place(drive)).collect();
+        let places: Vec<&str> = places.iter().map(|place| text(place)).collect();
+        let rows = rows(&fleet.site, &[&places[..], &["--json"]].concat(), 0);
+        assert!(rows.iter().all(|row| row["state"] == "whole"), "{lost:?}: {rows:?}");
+        assert_eq!(rows.len(), points.len());
+        let (restored, output) = restore(&fleet.site, &places, "latest", &tree);
+        assert!(output.status.success(), "{lost:?}: {output:?}");
+        assert_eq!(differences(&tree, &restored).unwrap(), "", "{lost:?}");
+    }
+    // Three are too many for what is under parity, and that is said.
+    let places: Vec<PathBuf> = (3..6).map(|drive| fleet.place(drive)).collect();
+    let places: Vec<&str> = places.iter().map(|place| text(place)).collect();
+    let output =
+        run(&mut lifeboat(&fleet.site.recovery_key().unwrap(), &[&places[..], &["--json"]].concat()));
+    assert_eq!(output.unwrap().status.code(), Some(3));
 }

@@ -108,7 +108,7 @@ impl State {
 }
 
 /// The sound heads in a directory; files without one are not counted as there.
-fn heads_in(member: &Member, directory: &str) -> Result<Vec<(String, Head)>, DiskError> {
+pub(crate) fn heads_in(member: &Member, directory: &str) -> Result<Vec<(String, Head)>, DiskError> {
     let mut heads = Vec::new();
     for name in member.disk.list(directory)? {
         let Ok(file) = member.disk.open(&format!("{directory}/{name}"), Access::Read) else { continue };

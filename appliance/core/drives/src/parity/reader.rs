@@ -3,6 +3,9 @@
 //! Every block is compared with its checksum before it is used, and so is what comes out. What is reconstructed costs as many
 //! reads as the group has data shards, and memory for as many runs of at most 1 MiB.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use medium::{Access, DiskError, File, Operation};
 use model::SegmentNumber;
 use xxhash_rust::xxh3::xxh3_64;
@@ -10,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{BLOCK, Group, Head, decode, leaving_name, parity_path};
 use crate::copies::{OpenCopy, part};
 use crate::layout::{PARITY, segment_path};
+use crate::member::Member;
 use crate::set::Shared;
 
 /// Blocks that are reconstructed at once, at most.
@@ -40,12 +44,30 @@ impl Shared {
         let shards = state.shards(&group);
         let members = state.serving();
         drop(state);
-        let mut reader = GroupReader {
-            id,
-            data: group.slots.iter().map(|_| Vec::new()).collect(),
-            parity: Vec::new(),
-            group,
-        };
+        Ok(GroupReader::open(id, group, shards, &members))
+    }
+}
+
+/// A parity file whose head and table are sound.
+fn open_parity(index: usize, copy: OpenCopy) -> Option<ParityFile> {
+    let head = Head::read(&*copy.1).ok().flatten();
+    let table = head.and_then(|head| head.read_table(&*copy.1).ok());
+    if table.is_none() {
+        copy.0.count_read_error();
+    }
+    Some(ParityFile { index, copy, table: table? })
+}
+
+impl GroupReader {
+    /// Opens shards of a group that members, named by their places, have or may have.
+    pub(crate) fn open(
+        id: u64,
+        group: Group,
+        shards: impl IntoIterator<Item = (usize, usize)>,
+        members: &[Arc<Member>],
+    ) -> Self {
+        let data = group.slots.iter().map(|_| Vec::new()).collect();
+        let mut reader = Self { id, data, parity: Vec::new(), group };
         for (shard, place) in shards {
             let Some(member) = members.iter().find(|member| member.index == place) else { continue };
             let path = match reader.group.slots.get(shard) {
@@ -64,21 +86,19 @@ impl Shared {
                 None => reader.parity.extend(open_parity(shard - reader.group.slots.len(), copy)),
             }
         }
-        Ok(reader)
+        reader
     }
-}
 
-/// A parity file whose head and table are sound.
-fn open_parity(index: usize, copy: OpenCopy) -> Option<ParityFile> {
-    let head = Head::read(&*copy.1).ok().flatten();
-    let table = head.and_then(|head| head.read_table(&*copy.1).ok());
-    if table.is_none() {
-        copy.0.count_read_error();
+    /// Whether enough is open to reconstruct a data shard.
+    pub(crate) fn gives(&self, slot: usize) -> bool {
+        let is_there = |(at, copies): &(usize, &Vec<OpenCopy>)| {
+            *at != slot && (!copies.is_empty() || matches!(self.group.slots.get(*at), Some(None)))
+        };
+        let data = self.data.iter().enumerate().filter(is_there).count();
+        let parity: BTreeSet<usize> = self.parity.iter().map(|file| file.index).collect();
+        data + parity.len() >= self.group.slots.len()
     }
-    Some(ParityFile { index, copy, table: table? })
-}
 
-impl GroupReader {
     /// A block of a parity file, if it can be read and is right.
     pub(crate) fn parity_block(&self, index: usize, block: u64) -> Option<Vec<u8>> {
         self.parity.iter().filter(|file| file.index == index).find_map(|file| self.read_parity(file, block))
