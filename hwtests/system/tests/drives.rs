@@ -169,7 +169,7 @@ fn a_drive_is_replaced_and_directories_that_are_no_drives_are_refused() {
 fn a_whole_disk_becomes_a_drive_once_its_code_is_typed() {
     let mut fleet = Fleet::start(1, &["--copies", "1"]).unwrap();
     let mut history = History::begin(&fleet.site, 16).unwrap();
-    let blank = BlankDisk::new(400 * MIB).unwrap();
+    let mut blank = BlankDisk::new(400 * MIB).unwrap();
     let device = text(blank.device().unwrap()).to_owned();
     let refused = |site: &Site, arguments: &[&str]| {
         said(&mut site.keepfast(&[&["drive", "add", &device], arguments].concat()).unwrap(), 1).unwrap().1
@@ -207,6 +207,22 @@ fn a_whole_disk_becomes_a_drive_once_its_code_is_typed() {
     expect(std::process::Command::new("umount").arg(place.parent().unwrap()), 0).unwrap();
     fleet.site.start_server().unwrap();
     assert!(is_mounted(place.parent().unwrap()).unwrap());
+    history.check_all(&fleet.site).unwrap();
+
+    // It is pulled, misses a backup, and comes back under another name.
+    fleet.site.stop_server().unwrap();
+    expect(std::process::Command::new("umount").arg(place.parent().unwrap()), 0).unwrap();
+    blank.unplug().unwrap();
+    fleet.site.start_server().unwrap();
+    fleet.wait_until_said("a drive is missing", 0).unwrap();
+    history.change().unwrap();
+    expect(&mut fleet.site.agent(&["backup"]).unwrap(), 0).unwrap();
+    history.settle(&fleet.site, true).unwrap();
+    blank.plug_in().unwrap();
+    let device = text(blank.device().unwrap()).to_owned();
+    fleet.keepfast(&["drive", "rejoin", &device]).unwrap();
+    assert!(is_mounted(place.parent().unwrap()).unwrap());
+    fleet.wait_until_healed().unwrap();
     history.check_all(&fleet.site).unwrap();
     fleet.keepfast(&["drive", "policy", "copies=1"]).unwrap();
     fleet.keepfast(&["drive", "retire", &drive]).unwrap();
