@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use system::{Site, differences, expect, noise, run};
+use system::{Running, Site, differences, expect, noise, run};
 
 const MIB: u64 = 1 << 20;
 
@@ -120,6 +120,38 @@ fn a_bounded_pool_folds_under_pressure_and_refuses_what_floors_leave_no_room_for
     keepfast(&site, &["retention", "bounds"]);
     wait_until("it recovers by itself", || refused(&site).0 == Some(0));
     assert_eq!(differences(&tree, &site.restore("latest", &tree).unwrap()).unwrap(), "");
+}
+
+#[test]
+fn a_backup_that_would_pass_the_capacity_waits_for_points_to_go() {
+    let (site, tree) = site_with_tree();
+    for number in 1..=3 {
+        back_up(&site, &tree, number);
+    }
+    keepfast(&site, &["retention", "set", "web1/files", "floor-points=1", "floor-age=0s"]);
+    keepfast(&site, &["retention", "bounds", "capacity=110MiB", "high=95%", "low=90%"]);
+    let before = site.points().unwrap();
+    assert!(before.len() == 3 && stored(&site) > 70 * MIB);
+    fs::write(tree.join("file"), noise(77, 24 << 20)).unwrap();
+    fs::write(tree.join("another"), noise(78, 40 << 20)).unwrap();
+    let mut backup = Running::start(&mut site.agent(&["backup"]).unwrap()).unwrap();
+    let mut most = 0;
+    let ended = loop {
+        most = most.max(stored(&site));
+        if let Some(ended) = backup.ended().unwrap() {
+            break ended;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert!(ended.success(), "{}", site.log().unwrap());
+    // What is needed is copied out of a segment before that goes, and all of it is in one here.
+    assert!(most < (110 + 90) * MIB, "{} MiB were taken", most / MIB);
+    let log = site.log().unwrap();
+    let (full, folded) = (log.find("the pool is full").unwrap(), log.find("a point was folded").unwrap());
+    assert!(full < folded && site.points().unwrap().len() < 4, "points went while it waited");
+    wait_until("the pool is within its capacity", || stored(&site) < 110 * MIB);
+    assert_eq!(differences(&tree, &site.restore("latest", &tree).unwrap()).unwrap(), "");
+    check(&site);
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn a_full_disk_is_told_and_a_larger_one_needs_no_restart() {
         assert_eq!(failed.status.code(), Some(1), "{words}");
         assert!(words.contains("What is kept: ") || words.contains("there is no room"), "{words}");
     }
-    let line = site.wait_for_line(&["WARN", "a backup has failed", "the drive of the pool is full"]).unwrap();
+    let line = site.wait_for_line(&["WARN", "a backup has failed", "the pool is full"]).unwrap();
     assert!(line.contains("web1"), "{line}");
     history.settle(&site, false).unwrap();
     history.check_all(&site).unwrap();

@@ -160,6 +160,14 @@ pub enum PoolError {
         "the drive of the pool is full: all that it holds can be read, nothing more is taken until there is room"
     )]
     DriveFull,
+    /// The pool takes what it may take.
+    #[error(
+        "the pool has reached its capacity of {capacity_bytes} bytes: nothing more is taken until points have gone"
+    )]
+    CapacityReached {
+        /// Bytes of segments.
+        capacity_bytes: u64,
+    },
     /// An earlier write failed; what it left is unknown until the pool is opened again.
     #[error("an earlier write to the pool failed, so it takes nothing more until it has been opened again")]
     Failed,
@@ -242,7 +250,7 @@ impl PoolError {
                 redb::Error::DatabaseAlreadyOpen => ErrorKind::Busy,
                 _ => ErrorKind::Corrupt,
             },
-            Self::DriveFull => ErrorKind::Full,
+            Self::DriveFull | Self::CapacityReached { .. } => ErrorKind::Full,
             Self::Failed => ErrorKind::Io,
             Self::HeaderDamaged
             | Self::Unreadable { .. }

@@ -12,11 +12,11 @@ use chunk::{
     BundleLimits, Compressor, Decompressor, FrameKind, Level, NonceAudit, VerifiedBuilder, VerifiedBundle,
 };
 use medium::Lock;
-use model::{ErrorKind, MachineId, Name, SegmentNumber};
+use model::{CommitNumber, ErrorKind, MachineId, Name, SegmentNumber};
 use zeroize::Zeroizing;
 
 use crate::PoolError;
-use crate::catalog::{Catalog, Kind, Place};
+use crate::catalog::{Catalog, Kind, Mark, Place};
 use crate::counting::Counting;
 use crate::header::{Member, PoolHeader};
 use crate::keys::{PassphraseCost, Unlock};
@@ -73,6 +73,8 @@ pub struct Pool {
     found_no_room: bool,
     /// Bytes of data that were taken since the room on the drive was looked at.
     pub(crate) unlooked: u64,
+    /// Bytes of all segments at a commit, as they were summed up last.
+    pub(crate) committed: (CommitNumber, u64),
     indexes: Vec<FrameIndex>,
     adopted: BTreeMap<MachineId, Vec<Name>>,
     /// The last segment of the log that the round of cleaning it goes over, while there is one.
@@ -156,6 +158,7 @@ impl Pool {
             first_segment: SegmentNumber(1),
             found_no_room: false,
             unlooked: 0,
+            committed: (CommitNumber(0), 0),
             indexes: Vec::new(),
             adopted: BTreeMap::new(),
             log_round: None,
@@ -351,9 +354,23 @@ impl Pool {
         open.chain(self.closed.iter().map(|closed| closed.segment)).collect()
     }
 
+    /// Bytes of segments behind those that a mark covers.
+    pub(crate) fn uncommitted_bytes(&self, mark: &Mark) -> u64 {
+        let open = self.data.iter().chain(&self.meta).map(|open| (open.number(), open.length()));
+        let closed = self.closed.iter().map(|closed| (closed.segment, closed.length));
+        let behind = |(segment, length): (SegmentNumber, u64)| {
+            length.saturating_sub(mark.length_of(segment).unwrap_or(0))
+        };
+        open.chain(closed).map(behind).sum()
+    }
+
     /// Notes the index of a data frame, for the next commit.
     pub(crate) fn note_index(&mut self, index: FrameIndex) {
         self.indexes.push(index);
+    }
+
+    pub(crate) const fn data_bytes(&self) -> u64 {
+        self.options.limits.data_bytes
     }
 
     pub(crate) const fn meta_bytes(&self) -> u64 {

@@ -103,7 +103,9 @@ impl Pool {
             return Ok(Reclaimed::Counting);
         }
         let room = self.room_to_copy()?;
-        let effort = Effort { bytes: effort.bytes.min(room), ..effort };
+        // A pool beyond its capacity goes by the bytes of one segment.
+        let most = if self.is_within_capacity() { room } else { room.min(self.data_bytes()) };
+        let effort = Effort { bytes: effort.bytes.min(most), ..effort };
         if shared.state().condemned.is_empty() {
             self.condemn(thrift, room)?;
         }

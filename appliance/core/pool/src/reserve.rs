@@ -5,6 +5,8 @@
 //! is full everything else goes on; when somebody else has taken the rest of the drive as well, the file is emptied,
 //! and filled again as soon as there is room. Who finds it empty takes no data.
 //!
+//! The same way no data is taken from when on the pool has the bytes that it may have, until it has less.
+//!
 //! The file says nothing: losing it loses nothing, and where it cannot be made for another reason than a full drive the
 //! pool does without it.
 
@@ -26,6 +28,11 @@ impl Shared {
     #[must_use]
     pub fn is_tight(&self) -> bool {
         self.is_tight.load(Ordering::Relaxed)
+    }
+
+    /// Bounds what the pool may take in segments: from there on no data is taken until points have gone.
+    pub fn set_capacity(&self, capacity_bytes: Option<u64>) {
+        self.capacity.store(capacity_bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Bytes that have to be free besides the reserve for data to be taken again.
@@ -87,10 +94,12 @@ impl Pool {
     /// # Errors
     /// Of a drive that does not say how much is free.
     pub fn look_for_room(&mut self) -> Result<bool, PoolError> {
+        let is_within = self.is_within_capacity();
         let shared = self.shared();
         let wanted = shared.reserve_bytes;
         if wanted == 0 {
-            return Ok(true);
+            shared.is_tight.store(!is_within, Ordering::Relaxed);
+            return Ok(is_within);
         }
         let is_held = shared.reserve_held().map_or(true, |held| held >= wanted);
         let available = shared.world.disk.space()?.available_bytes;
@@ -98,7 +107,7 @@ impl Pool {
         let is_tight = shared.is_tight();
         // Data is taken down to half of the margin, and again from the whole of it on.
         let least = if is_tight || !is_held { enough } else { enough / 2 };
-        let has_room = available >= least && (is_held || shared.fill_reserve());
+        let has_room = available >= least && (is_held || shared.fill_reserve()) && is_within;
         shared.is_tight.store(!has_room, Ordering::Relaxed);
         Ok(has_room)
     }
@@ -107,12 +116,32 @@ impl Pool {
     pub(crate) fn check_room(&mut self, bytes: u64) -> Result<(), PoolError> {
         self.unlooked = self.unlooked.saturating_add(bytes);
         let look_bytes = LOOK_BYTES.min(self.shared().reserve_bytes / 8);
-        if self.shared().is_tight() || self.unlooked >= look_bytes {
+        let is_within = self.is_within_capacity();
+        if self.shared().is_tight() || !is_within || self.unlooked >= look_bytes {
             self.unlooked = 0;
             if !self.is_failed() {
                 self.look_for_room()?;
             }
         }
-        if self.shared().is_tight() { Err(PoolError::DriveFull) } else { Ok(()) }
+        if !self.shared().is_tight() {
+            return Ok(());
+        }
+        let capacity_bytes = self.shared().capacity.load(Ordering::Relaxed);
+        Err(if is_within { PoolError::DriveFull } else { PoolError::CapacityReached { capacity_bytes } })
+    }
+
+    /// Whether all segments, with what no commit covers yet, take less than the pool may.
+    pub(crate) fn is_within_capacity(&mut self) -> bool {
+        let capacity_bytes = self.shared().capacity.load(Ordering::Relaxed);
+        if capacity_bytes == u64::MAX {
+            return true;
+        }
+        let state = self.shared().state();
+        let (known, uncommitted) = (state.mark.commit, self.uncommitted_bytes(&state.mark));
+        let sum = || state.mark.lengths.iter().map(|(_, length)| length).sum();
+        let committed = Some(self.committed).filter(|(at, _)| *at == known).map_or_else(sum, |(_, sum)| sum);
+        drop(state);
+        self.committed = (known, committed);
+        committed.saturating_add(uncommitted) < capacity_bytes
     }
 }

@@ -52,6 +52,8 @@ pub struct Shared {
     pub(crate) reserve_bytes: u64,
     /// Room is short: no data is taken, everything else is; see [`crate::reserve`].
     pub(crate) is_tight: AtomicBool,
+    /// Most bytes that segments may take.
+    pub(crate) capacity: AtomicU64,
     pub(crate) leases: Arc<Leases>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) checks: Checks,
@@ -215,6 +217,7 @@ impl Shared {
             planted,
             reserve_bytes,
             is_tight,
+            capacity: AtomicU64::new(u64::MAX),
             leases,
             sessions,
             checks,

@@ -37,7 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_secs(1);
 /// How often it looks whether there is room at last.
 const WAIT_TIGHT: Duration = Duration::from_secs(5);
-/// The part of the drives that is made free besides what has to be, each time that a backup did not fit.
+/// The part of the room that is made free besides what has to be, each time that a backup did not fit; and as much more as
+/// it takes until a point goes.
 const WANT_SHARE: u64 = 10;
 /// How often witnessed time is stored, if nothing else is.
 const WITNESS_EVERY: Duration = Duration::from_secs(3600);
@@ -81,6 +82,8 @@ impl Keeper {
         refusals: Arc<Refusals>,
     ) -> Self {
         let witness = shared.registry(settings::witness);
+        // If it cannot be read, that is said when a plan is drawn.
+        shared.set_capacity(shared.registry(settings::bounds).ok().and_then(|bounds| bounds.capacity_bytes));
         let stored = clock.monotonic();
         let (boot, is_frozen) = (BootId(boot), witness.now().frozen.is_some());
         let mut keeper = Self {
@@ -241,10 +244,17 @@ impl Keeper {
         let (policies, bounds) =
             shared.registry(|registry| (settings::policies(registry), settings::bounds(registry)));
         let (policies, bounds, now) = (policies?, bounds?, self.witness.now());
+        shared.set_capacity(bounds.capacity_bytes);
         let mut state = picture(&shared, &self.figures)?;
         // Where a backup did not fit although all was well, there is to be more room than has to be.
         let wants = self.refusals.wants();
-        state.drives_bytes = state.drives_bytes.saturating_sub(state.drives_bytes / WANT_SHARE * wants);
+        let capacity_bytes = bounds.marks(state.drives_bytes).capacity_bytes;
+        for share in wants.max(1)..=if wants > 0 { WANT_SHARE } else { 0 } {
+            state.drives_bytes = capacity_bytes.saturating_sub(capacity_bytes / WANT_SHARE * share);
+            if !retention::plan(&state, &policies, &bounds, &now).folds.is_empty() {
+                break;
+            }
+        }
         // What is on its way to be given back takes room still.
         self.is_pressed = shared.is_tight() || state.used_bytes > bounds.marks(state.drives_bytes).high_bytes;
         let round = self.rounds.draw(&state, &policies, &bounds, &now);

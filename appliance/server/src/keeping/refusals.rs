@@ -8,11 +8,11 @@ use model::archive::ArchiveError;
 use model::{ErrorKind, SourceId};
 
 /// Said to who may try again.
-const WAIT: &str = "the drive of the pool is full, and the oldest points are being folded to make room; what was sent is \
+const WAIT: &str = "the pool is full, and the oldest points are being folded to make room; what was sent is \
                     kept, and the backup can go on in a moment";
 /// Said to who need not.
-const NO_ROOM: &str = "there is no room for this backup: the drive of the pool is full, and every point that may go for it has \
-                       gone; all that is kept can be read. A larger drive, lower floors or less to back up would help.";
+const NO_ROOM: &str = "there is no room for this backup: the pool is full, and every point that may go for it has \
+                       gone; all that is kept can be read. A larger drive or capacity, lower floors or less to back up would help.";
 
 /// Why which sources are refused at the moment.
 #[derive(Debug, Default)]

@@ -175,3 +175,48 @@ fn the_reserve_waits_for_room_and_data_waits_for_the_reserve() {
     assert!(pool.look_for_room().unwrap());
     assert_eq!(disk.files()["reserve"].len(), RESERVE);
 }
+
+#[test]
+fn a_pool_takes_no_data_beyond_its_capacity_and_again_when_points_have_gone() {
+    for options in [options(), reserved()] {
+        let disk = SimDisk::new(1);
+        let (mut pool, home) = create(&disk, options.clone());
+        let bytes = |disk: &SimDisk| -> u64 {
+            let files = disk.files();
+            files
+                .iter()
+                .filter(|(path, _)| path.starts_with("segments/"))
+                .map(|(_, file)| file.len() as u64)
+                .sum()
+        };
+        home.add_points(&mut pool, 1..=20);
+        let capacity = 2 * bytes(&disk);
+        pool.shared().set_capacity(Some(capacity));
+        let mut last = 20;
+        for _ in 0..3 {
+            let error = (last + 1..).find_map(|number| {
+                last = number - 1;
+                home.add_point(&mut pool, number).err()
+            });
+            let error = error.unwrap();
+            assert!(error.to_string().contains("reached its capacity"), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Full);
+            assert!(bytes(&disk) < capacity + 16_000, "{} of {capacity}", bytes(&disk));
+            assert!(bytes(&disk) >= capacity && pool.shared().is_tight());
+            pool.commit(Vec::new()).unwrap();
+            while !pool.look_for_room().unwrap() {
+                while pool.count(1000).unwrap() == Counted::More {}
+                let oldest = read_points(&pool).into_iter().take(15);
+                let keys: Vec<_> = oldest.map(|number| PointKey { source: home.source.id, number }).collect();
+                assert_eq!(keys.len(), 15, "points are left");
+                pool.drop_points(&keys).unwrap();
+                give_back(&mut pool).unwrap();
+            }
+            assert!(pool.shared().usage().unwrap().segment_bytes < capacity);
+        }
+        audit(&mut pool);
+        pool.shared().set_capacity(None);
+        home.add_points(&mut pool, last + 1..last + 100);
+        assert!(bytes(&disk) > capacity);
+    }
+}
