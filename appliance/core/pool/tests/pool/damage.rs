@@ -333,10 +333,19 @@ fn expect_healed(disk: &SimDisk, mut pool: Pool, home: &Home) {
     let mut pool = open(disk, 11, options()).unwrap();
     assert_eq!(read_points(&pool).len(), before + 1, "after opening");
     pool.flush_catalog().unwrap();
-    let dump = pool.shared().dump().unwrap();
+    // What a frame had that cannot be read is not counted by who did not see it before.
+    let dump = |pool: &Pool| {
+        let mut dump = pool.shared().dump().unwrap();
+        dump.used.retain_mut(|(_, used)| {
+            used.stored = used.live;
+            used.live > 0
+        });
+        dump
+    };
+    let kept = dump(&pool);
     pool.rebuild_catalog().unwrap();
     assert_eq!(read_points(&pool).len(), before + 1, "after making the catalog anew");
-    assert_eq!(pool.shared().dump().unwrap(), dump);
+    assert_eq!(dump(&pool), kept);
     drop(pool);
     assert_eq!(
         read_points(&open_without_catalog(disk, 12, options())).len(),
