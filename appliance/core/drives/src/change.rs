@@ -136,7 +136,7 @@ impl State {
         if !self.homes().is_empty() {
             return;
         }
-        let mut members = self.staying();
+        let mut members = self.taking();
         members.sort_by_key(|member| std::cmp::Reverse(member.free()));
         if let Some(entry) = members.first().and_then(|member| self.record.members.get_mut(member.index)) {
             entry.catalog = true;

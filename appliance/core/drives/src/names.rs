@@ -278,7 +278,7 @@ impl Disk for DriveSet {
 
     fn space(&self) -> Result<Space, DiskError> {
         let state = self.shared.state();
-        let (members, policy) = (state.staying(), state.record.policy);
+        let (members, policy) = (state.taking(), state.record.policy);
         drop(state);
         let spaces: Vec<Space> = members.iter().filter_map(|member| member.disk.space().ok()).collect();
         if spaces.is_empty() {

@@ -20,10 +20,7 @@ impl Shared {
     /// Members for a segment's copies, the best first: most free bytes; equals take turns.
     pub(crate) fn candidates(&self, number: SegmentNumber) -> Vec<Arc<Member>> {
         let state = self.state();
-        let mut members = state.staying();
-        if members.is_empty() {
-            members = state.serving();
-        }
+        let mut members = state.taking();
         drop(state);
         let count = members.len().max(1) as u64;
         members.sort_by_cached_key(|member| {

@@ -122,6 +122,12 @@ impl State {
         members
     }
 
+    /// Those that are given something to hold: those that stay, or, if there is none, those that are to be emptied.
+    pub(crate) fn taking(&self) -> Vec<Arc<Member>> {
+        let staying = self.staying();
+        if staying.is_empty() { self.serving() } else { staying }
+    }
+
     pub(crate) fn entry_state(&self, index: usize) -> Option<MemberState> {
         self.record.members.get(index).map(|entry| entry.state)
     }

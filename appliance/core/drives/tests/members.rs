@@ -350,6 +350,32 @@ fn the_last_drive_stays() {
 }
 
 #[test]
+fn the_last_drive_is_written_also_if_it_is_to_be_emptied() {
+    let rig = Rig::new(5, 3);
+    let set = rig.create(TWO);
+    prepare(&set);
+    let drives: Vec<_> = set.members().iter().map(|member| member.drive).collect();
+    set.retire(drives[2]).unwrap();
+    set.drop_out(drives[0]).unwrap();
+    set.drop_out(drives[1]).unwrap();
+    assert!(set.space().unwrap().available_bytes > 0);
+    put(&set, 1, &bytes(1, 9_000)).unwrap();
+    put_catalog(&set);
+    work(&set);
+    drop(set);
+    let set = rig.open_with(&[2]).set;
+    assert_eq!(get(&set, &path(1)).unwrap(), bytes(1, 9_000));
+    assert_eq!(get(&set, "catalog.redb").unwrap(), b"the catalog");
+}
+
+fn put_catalog(set: &DriveSet) {
+    let catalog = set.create("catalog.redb").unwrap();
+    catalog.write_at(0, b"the catalog").unwrap();
+    catalog.sync_data().unwrap();
+    set.sync_directory("").unwrap();
+}
+
+#[test]
 fn what_makes_no_sense_is_not_made() {
     let rig = Rig::new(1, 2);
     for policy in [Policy::Copies(3), Policy::Copies(0), Policy::Parity { data: 2, parity: 1 }] {
