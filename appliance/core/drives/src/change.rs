@@ -12,6 +12,7 @@ use model::SegmentNumber;
 use crate::DrivesError;
 use crate::layout::{CHANGED, segment_name, segment_number};
 use crate::member::Member;
+use crate::planted::{self, Bug};
 use crate::set::{Shared, State, no_copy};
 use crate::superblock::{Superblock, write_copy};
 
@@ -32,7 +33,8 @@ impl Shared {
             state.take_out(member.index);
             fresh = true;
         }
-        if fresh { self.commit_members(&mut state) } else { Ok(()) }
+        let is_written = fresh && !planted::has(Bug::FallOutUnwritten);
+        if is_written { self.commit_members(&mut state) } else { Ok(()) }
     }
 
     /// Makes a change of the members durable on all that are in service.

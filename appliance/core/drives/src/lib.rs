@@ -23,6 +23,7 @@ mod names;
 mod node;
 mod opening;
 mod parity;
+pub mod planted;
 mod policy;
 mod salvage;
 mod segments;

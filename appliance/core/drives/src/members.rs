@@ -11,6 +11,7 @@ use crate::judge::judge_return;
 use crate::layout::{CHANGED, LEAVING, MAKING, PARITY, SEGMENTS, STALE, WRITING, segment_name};
 use crate::member::Member;
 use crate::opening::{check_empty, lock, make_directories};
+use crate::planted::{self, Bug};
 use crate::set::{Shared, locked};
 use crate::superblock::{MemberEntry, MemberState, load, remove_if_there};
 use crate::{DriveSet, DriveUuid, DrivesError, Policy};
@@ -183,6 +184,9 @@ impl Shared {
                 .segments
                 .get(&number)
                 .is_some_and(|s| !s.holders.is_empty() || s.group.is_some());
+            if planted::has(Bug::BelieveReturned) {
+                continue;
+            }
             if changed.contains(&number) {
                 disk.remove(&path)?;
             } else if known || !newest {

@@ -21,6 +21,7 @@ fn no_damage(pool: &Pool, step: &ScrubStep) -> Result<(), Failure> {
     let status = pool.shared().scrub_status();
     match step.damage.first() {
         Some(line) => Err(Failure::Breach(format!("the scrub speaks of damage: {line}"))),
+        None if step.mended > 0 => Err(Failure::Breach("copies differ that nothing has damaged".into())),
         None if (status.damaged, status.damaged_points) == (0, 0) => Ok(()),
         None => Err(Failure::Breach(format!("something counts as damaged: {status:?}"))),
     }

@@ -1,17 +1,28 @@
-//! What is around the core: a disk that crashes, a clock, entropy, and the watch over nonces.
+//! What is around the core: drives that crash, a clock, entropy, and the watch over nonces.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chunk::{Commitment, FrameNumber, NonceAudit};
-use medium::sim::{Random, SimClock, SimDisk, SimEntropy, Survival};
-use medium::{Disk, DiskError, Poisoning};
+use medium::sim::{Random, SimClock, SimEntropy};
 use model::Time;
+use model::archive::ArchiveError;
 use pool::keys::{PassphraseCost, Unlock};
 use pool::layout::SegmentLimits;
 use pool::planted::{Bug, Planted};
 use pool::{Options, World};
 use zeroize::Zeroizing;
+
+use crate::bays::Bays;
+
+/// One history of so many is over several drives.
+const SEVERAL: u64 = 4;
+
+/// Whether the history with this seed is over several drives.
+#[must_use]
+pub const fn is_over_several(seed: u64) -> bool {
+    seed.is_multiple_of(SEVERAL)
+}
 
 /// Remembers what every nonce of a history was used for, over all of its crashes.
 #[derive(Default)]
@@ -43,7 +54,7 @@ impl NonceAudit for Nonces {
 
 /// The machine that the core runs on.
 pub(crate) struct Host {
-    pub(crate) disk: SimDisk,
+    pub(crate) bays: Bays,
     pub(crate) clock: SimClock,
     pub(crate) nonces: Arc<Nonces>,
     entropy: Arc<SimEntropy>,
@@ -51,8 +62,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A new machine with an empty disk.
-    pub(crate) fn new(random: &mut Random, planted: Planted) -> Self {
+    /// A new machine with empty drives, as many as the seed of the history says.
+    pub(crate) fn new(seed: u64, random: &mut Random, planted: Planted) -> Self {
         let nonces = Arc::new(Nonces::default());
         let bytes = |random: &mut Random| 2 << (10 + random.below(4));
         let limits = SegmentLimits { data_bytes: bytes(random), meta_bytes: bytes(random) };
@@ -64,13 +75,14 @@ impl Host {
             audit: Some(Arc::clone(&nonces) as Arc<dyn NonceAudit>),
             planted,
         };
-        Self {
-            disk: SimDisk::new(random.draw()),
-            clock: SimClock::new(Time(1_700_000_000_000_000_000)),
-            nonces,
-            entropy: Arc::new(SimEntropy::new(random.draw())),
-            options,
+        let clock = SimClock::new(Time(1_700_000_000_000_000_000));
+        let disk_seed = random.draw();
+        let entropy = Arc::new(SimEntropy::new(random.draw()));
+        let mut bays = Bays::new(disk_seed, planted.has(Bug::RetrySync));
+        if is_over_several(seed) {
+            bays.make_set(random, disk_seed, around(&clock, &entropy));
         }
+        Self { bays, clock, nonces, entropy, options }
     }
 
     /// What opens the pool.
@@ -84,32 +96,19 @@ impl Host {
     }
 
     /// The world as a program that starts finds it.
-    pub(crate) fn world(&self) -> World {
-        self.world_on(&self.disk, Arc::clone(&self.entropy))
+    pub(crate) fn world(&mut self) -> Result<World, ArchiveError> {
+        let disk = self.bays.open(&around(&self.clock, &self.entropy))?;
+        Ok(World { disk, clock: Arc::new(self.clock.clone()), entropy: self.entropy.clone() })
     }
 
-    /// A world apart on a copy of a disk, with entropy of its own.
-    pub(crate) fn world_apart(&self, disk: &SimDisk, seed: u64) -> World {
-        self.world_on(disk, Arc::new(SimEntropy::new(seed)))
+    /// A world apart on a copy of the drives, with entropy of its own.
+    pub(crate) fn world_apart(&self, bays: &mut Bays, seed: u64) -> Result<World, ArchiveError> {
+        let entropy = Arc::new(SimEntropy::new(seed));
+        let disk = bays.open(&around(&self.clock, &entropy))?;
+        Ok(World { disk, clock: Arc::new(self.clock.clone()), entropy })
     }
+}
 
-    fn world_on(&self, disk: &SimDisk, entropy: Arc<SimEntropy>) -> World {
-        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        // Two guards stand between a failed sync and a second one; the planted bug takes both away.
-        let bare = self.options.planted.has(Bug::RetrySync);
-        let disk = if bare { disk } else { Arc::new(Poisoning::new(disk)) };
-        World { disk, clock: Arc::new(self.clock.clone()), entropy }
-    }
-
-    /// Whether the power is gone.
-    pub(crate) fn has_crashed(&self) -> bool {
-        matches!(self.disk.space(), Err(DiskError::Crashed { .. }))
-    }
-
-    /// The power goes, if it has not gone yet, and comes back.
-    pub(crate) fn crash(&mut self, random: &mut Random) -> Survival {
-        let survival = Survival::draw(random);
-        self.disk = self.disk.crash_with(survival, random);
-        survival
-    }
+fn around(clock: &SimClock, entropy: &Arc<SimEntropy>) -> drives::World {
+    drives::World { clock: Arc::new(clock.clone()), entropy: entropy.clone() }
 }

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::thread;
 
 use pool::planted::Planted;
-use simulator::{Breach, Counts, Run, history};
+use simulator::{Breach, Counts, Fates, Run, history};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,12 +17,16 @@ fn main() -> ExitCode {
     };
     match go_through(run) {
         Ok((counts, trace)) => {
-            let Counts { points, nested, faults, backups, dropped, freed, scrubbed, rounds } = counts;
+            let Counts { points, nested, faults, backups, dropped, freed, scrubbed, rounds, drives } = counts;
             println!("seed {}, trace {trace}", run.seed);
             println!(
                 "{points} crash points, {nested} more inside recoveries, {faults} failing calls, {backups} backups, \
-                 {dropped} points dropped, {freed} bytes given back, {scrubbed} bytes scrubbed in {rounds} rounds: no \
-                 breach"
+                 {dropped} points dropped, {freed} bytes given back, {scrubbed} bytes scrubbed in {rounds} rounds"
+            );
+            let Fates { points, lost, rebuilt, returned, added, evacuated } = drives;
+            println!(
+                "{points} of them over several drives: {lost} drives lost, {rebuilt} rebuilds, {returned} drives \
+                 returned, {added} added, {evacuated} evacuated: no breach"
             );
             ExitCode::SUCCESS
         }
@@ -83,6 +87,13 @@ fn go_through(run: Run) -> Result<(Counts, String), Breach> {
         sum.freed += outcome.counts.freed;
         sum.scrubbed += outcome.counts.scrubbed;
         sum.rounds += outcome.counts.rounds;
+        let (all, one) = (&mut sum.drives, outcome.counts.drives);
+        all.points += one.points;
+        all.lost += one.lost;
+        all.rebuilt += one.rebuilt;
+        all.returned += one.returned;
+        all.added += one.added;
+        all.evacuated += one.evacuated;
     }
     Ok((sum, trace.finalize().to_hex()[..16].to_owned()))
 }

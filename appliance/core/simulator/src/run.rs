@@ -66,5 +66,5 @@ pub fn history(seed: u64, points: u64, planted: Planted) -> Result<Outcome, Brea
         });
         result.map_err(|what| Breach { seed, point, what, log: history.log() })?;
     }
-    Ok(Outcome { counts: history.counts, trace: history.trace() })
+    Ok(Outcome { counts: history.counts(), trace: history.trace() })
 }

@@ -63,7 +63,7 @@ fn drive(error: impl Into<ArchiveError>) -> Failure {
 impl History {
     /// One step.
     pub(crate) fn step(&mut self) -> Result<(), Failure> {
-        match self.random.below(88) {
+        match self.random.below(if self.host.bays.are_several() { 108 } else { 88 }) {
             0..=1 => self.add_machine(),
             2..=3 => self.add_source(),
             4..=6 => self.change_setting(),
@@ -82,7 +82,8 @@ impl History {
             78..=80 => self.read_on(),
             81 => self.audit(),
             82..=85 => self.scrub(),
-            86 if !self.is_faulty && !self.host.has_crashed() => self.verify(),
+            86 if !self.is_faulty && !self.host.bays.has_crashed() => self.verify(),
+            88.. => self.change_drives(),
             _ => self.move_clock(),
         }
     }

@@ -5,17 +5,20 @@
 
 use std::sync::Mutex;
 
+use drives::planted::Bug as DrivesBug;
 use pool::planted::{Bug, Planted};
-use simulator::{Breach, HISTORY_POINTS, history};
+use simulator::{Breach, HISTORY_POINTS, history, is_over_several};
 
 /// Histories within which a planted bug must be found.
-const HISTORIES: u64 = 40;
+const HISTORIES: usize = 40;
+/// The same for one in a set of drives: only some moments show it, and what is lost must be lost just then.
+const HISTORIES_OF_DRIVES: usize = 120;
 
 /// The switch for nonces holds for the whole process, so one test runs at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn first_breach(planted: Planted) -> Option<Breach> {
-    (1..=HISTORIES).find_map(|seed| history(seed, HISTORY_POINTS, planted).err())
+    (1..).take(HISTORIES).find_map(|seed| history(seed, HISTORY_POINTS, planted).err())
 }
 
 fn found(bug: Bug) -> Breach {
@@ -107,6 +110,45 @@ fn a_listing_of_what_is_gone_is_found() {
 #[test]
 fn a_scrub_that_takes_what_a_crash_left_for_damage_is_found() {
     println!("{}", found(Bug::CheckBeyondMark));
+}
+
+fn found_in_drives(bug: DrivesBug) -> Breach {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|error| error.into_inner());
+    drives::planted::plant(Some(bug));
+    let seeds = (1..).filter(|seed| is_over_several(*seed)).take(HISTORIES_OF_DRIVES);
+    let breach = seeds.filter_map(|seed| history(seed, HISTORY_POINTS, Planted::default()).err()).next();
+    drives::planted::plant(None);
+    breach.unwrap_or_else(|| panic!("{bug:?} is not found in {HISTORIES_OF_DRIVES} histories"))
+}
+
+#[test]
+fn a_drive_that_fell_out_and_is_believed_with_the_power_is_found() {
+    println!("{}", found_in_drives(DrivesBug::FallOutUnwritten));
+}
+
+#[test]
+fn copies_that_go_before_there_is_parity_are_missed() {
+    println!("{}", found_in_drives(DrivesBug::RemoveBeforeParity));
+}
+
+#[test]
+fn what_a_drive_holds_that_is_let_go_of_early_is_missed() {
+    println!("{}", found_in_drives(DrivesBug::RetireEarly));
+}
+
+#[test]
+fn a_drive_that_comes_back_and_is_believed_is_found() {
+    println!("{}", found_in_drives(DrivesBug::BelieveReturned));
+}
+
+#[test]
+fn copies_that_differ_after_a_crash_are_found() {
+    println!("{}", found_in_drives(DrivesBug::SkipMark));
+}
+
+#[test]
+fn parity_that_goes_early_is_missed() {
+    println!("{}", found_in_drives(DrivesBug::RemoveParityEarly));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::{Shared, Step, Work};
 use crate::copies::{making_path, publish};
 use crate::layout::{LEAVING, PARITY, segment_name};
 use crate::parity::{Slot, leaving_name, parity_path};
+use crate::planted::{self, Bug};
 use crate::set::locked;
 use crate::superblock::remove_if_there;
 
@@ -89,6 +90,9 @@ impl Shared {
         let _names = locked(&self.names);
         if !self.may_finish(encoding) {
             return Ok(false);
+        }
+        if planted::has(Bug::RemoveParityEarly) {
+            encoding.group.replaces.map_or(Ok(()), |old| self.remove_group(old))?;
         }
         let (mut published, mut failed, mut failure) = (Vec::new(), Vec::new(), None);
         for target in &encoding.targets {

@@ -10,6 +10,7 @@ use crate::layout::{SEGMENTS, segment_path};
 use crate::member::Member;
 use crate::opening::lock;
 use crate::parity::parity_path;
+use crate::planted::{self, Bug};
 use crate::set::locked;
 use crate::superblock::{MemberState, remove_if_there};
 
@@ -51,7 +52,8 @@ impl Shared {
     fn surplus_of(&self, member: &Member) -> Vec<SegmentNumber> {
         let state = self.state();
         let staying: Vec<usize> = state.staying().iter().map(|member| member.index).collect();
-        let wanted = state.record.policy.copies();
+        let early = planted::has(Bug::RemoveBeforeParity);
+        let wanted = if early { 1 } else { state.record.policy.copies() };
         let surplus = state.segments.iter().filter(|(_, segment)| {
             let group = segment.group.and_then(|(id, slot)| Some((state.groups.get(&id)?, slot)));
             if let Some((group, slot)) = group {
@@ -117,7 +119,7 @@ impl Shared {
             group.leaving.values().any(|place| *place == Some(member.index))
                 || group.files.values().any(|members| members.contains(&member.index))
         });
-        !held && !parity && homes >= wanted
+        (!held && !parity && homes >= wanted) || planted::has(Bug::RetireEarly)
     }
 
     /// The others learn first that it is retired, then it learns itself. What every member has is removed from it.
