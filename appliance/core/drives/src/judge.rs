@@ -1,9 +1,9 @@
 //! Which of the drives that are there make up the set, and what is wrong with the others.
 //!
 //! The newest superblock is the head. A drive whose own epoch is in the head's lineage was part of the set; whether it
-//! still is, the head says. A drive that is one epoch behind and in service was not reached by an interrupted change,
-//! unless some member has two copies of the head: second copies are written only when all have their first, so then it
-//! lost what it had confirmed, and is stale.
+//! still is, the head says. A drive that is behind and in service was not reached by changes that were interrupted, one after
+//! the other, unless some member has two copies of an epoch that is newer than its own: second copies are written only when
+//! all have their first, so then it lost what it had confirmed, and is stale.
 
 use crate::superblock::{Loaded, MemberState, SetRecord};
 use crate::{DrivesError, PoolUuid};
@@ -51,7 +51,8 @@ pub(crate) fn judge(
     });
     refuse_clones(&mut loaded, &mut refused);
     let head = head_of(&loaded)?;
-    let confirmed = loaded.iter().any(|(_, one)| is_at(one, &head) && one.copies >= 2);
+    let related = loaded.iter().filter(|(_, one)| head.descends_from(one.superblock.set.epoch()));
+    let confirmed = related.map(|(_, one)| one.confirmed).max().unwrap_or(0);
     let mut usable = Vec::new();
     let mut complete = true;
     for (disk, one) in loaded {
@@ -126,8 +127,8 @@ fn is_at(one: &Loaded, head: &SetRecord) -> bool {
     one.superblock.set.epoch() == head.epoch()
 }
 
-/// The place of a drive in the list of members, if it may be used.
-fn place_of(one: &Loaded, head: &SetRecord, confirmed: bool) -> Result<usize, DrivesError> {
+/// The place of a drive in the list of members, if it may be used; all members have had the epoch that is confirmed.
+fn place_of(one: &Loaded, head: &SetRecord, confirmed: u64) -> Result<usize, DrivesError> {
     let drive = one.superblock.drive;
     let (own, current) = (one.superblock.set.epoch(), head.epoch().number);
     let diverged = DrivesError::Diverged { drive, found: own.number };
@@ -141,8 +142,7 @@ fn place_of(one: &Loaded, head: &SetRecord, confirmed: bool) -> Result<usize, Dr
     if !head.descends_from(own) {
         return Err(diverged);
     }
-    let behind = current - own.number;
-    if entry.serves() && (behind == 0 || behind == 1 && !confirmed) {
+    if entry.serves() && (own.number == current || own.number >= confirmed) {
         return Ok(member);
     }
     Err(DrivesError::Stale { drive, found: own.number, current })
@@ -153,7 +153,7 @@ pub(crate) fn judge_return(one: &Loaded, pool: PoolUuid, head: &SetRecord) -> Re
     if let Some(objection) = objection(one, pool) {
         return Err(objection);
     }
-    match place_of(one, head, true) {
+    match place_of(one, head, head.epoch().number) {
         Err(DrivesError::Stale { drive, .. }) => {
             head.members.iter().position(|entry| entry.drive == drive).ok_or(DrivesError::Unknown { drive })
         }

@@ -213,6 +213,29 @@ fn an_interrupted_change_loses_no_member() {
     }
 }
 
+/// Another change begins when a drive is lost before the interrupted one is completed, and is interrupted as well.
+#[test]
+fn changes_interrupted_one_after_the_other_lose_no_member() {
+    for (first, second) in (0..20).flat_map(|first| (0..40).map(move |second| (first, second))) {
+        let rig = fresh(4);
+        let set = rig.open().set;
+        let drive = set.members()[3].drive;
+        rig.power.cut_after(first);
+        let done = set.retire(drive).is_ok();
+        drop(set);
+        let rig = rig.crash(&mut Random::new(first));
+        rig.power.cut_after(second);
+        let places: Vec<_> = [0, 2, 3].iter().map(|place| rig.hand(*place)).collect();
+        let opened = DriveSet::open(&places, None, rig.world.clone());
+        drop(opened);
+        let rig = rig.crash(&mut Random::new(second));
+        let Opened { set, refused, .. } = rig.open_with(&[0, 2, 3]);
+        assert!(refused.is_empty(), "cuts {first}, {second}: {refused:?}");
+        assert!(!done || set.members()[3].state == MemberState::Retiring, "cuts {first}, {second}");
+        assert_eq!(get(&set, &path(1)).unwrap(), bytes(1, 9_000));
+    }
+}
+
 #[test]
 fn a_member_that_lost_what_it_confirmed_is_stale() {
     let rig = fresh(3);

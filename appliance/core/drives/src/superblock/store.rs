@@ -14,23 +14,32 @@ pub(crate) struct Loaded {
     pub(crate) superblock: Superblock,
     /// Copies that say the same.
     pub(crate) copies: usize,
+    /// The newest epoch that two copies have reached: all members that served had their first copy of it.
+    pub(crate) confirmed: u64,
 }
 
 /// Reads the newest sound copy.
 pub(crate) fn load(disk: &dyn Disk) -> Result<Loaded, DrivesError> {
     let mut newest: Option<Loaded> = None;
-    let mut worst = None;
+    let (mut worst, mut epochs) = (None, Vec::new());
     for path in SUPERBLOCKS {
         match read_copy(disk, path).or_else(|_| read_copy(disk, path)) {
-            Ok(superblock) => match &mut newest {
-                Some(known) if known.superblock == superblock => known.copies += 1,
-                Some(known) if known.superblock.set.epoch().number >= superblock.set.epoch().number => {}
-                _ => newest = Some(Loaded { superblock, copies: 1 }),
-            },
+            Ok(superblock) => {
+                epochs.push(superblock.set.epoch().number);
+                match &mut newest {
+                    Some(known) if known.superblock == superblock => known.copies += 1,
+                    Some(known) if known.superblock.set.epoch().number >= superblock.set.epoch().number => {}
+                    _ => newest = Some(Loaded { superblock, copies: 1, confirmed: 0 }),
+                }
+            }
             Err(DrivesError::Disk(error)) if error.kind() == ErrorKind::Missing => {}
             Err(error @ DrivesError::Version { .. }) => worst = Some(error),
             Err(error) => worst = worst.or(Some(error)),
         }
+    }
+    epochs.sort_unstable();
+    if let Some(loaded) = &mut newest {
+        loaded.confirmed = epochs.iter().rev().nth(1).copied().unwrap_or(0);
     }
     match (newest, worst) {
         (_, Some(error @ DrivesError::Version { .. })) => Err(error),
