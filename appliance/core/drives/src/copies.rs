@@ -23,6 +23,11 @@ pub(crate) fn part(buffer: &mut [u8], left: u64) -> &mut [u8] {
     &mut buffer[..length]
 }
 
+/// A buffer for the parts of a file of this length.
+pub(crate) fn buffer(length: u64) -> Vec<u8> {
+    vec![0; usize::try_from(length).unwrap_or(usize::MAX).min(BLOCK_LENGTH)]
+}
+
 /// Fills a buffer from the first copy that delivers.
 pub(crate) fn read_any(copies: &[OpenCopy], offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
     let mut failure = None;
@@ -46,7 +51,7 @@ pub(crate) fn same(one: &dyn File, other: &dyn File) -> Result<bool, DiskError> 
     if other.length()? != length {
         return Ok(false);
     }
-    let (mut left, mut right) = (vec![0; BLOCK_LENGTH], vec![0; BLOCK_LENGTH]);
+    let (mut left, mut right) = (buffer(length), buffer(length));
     for offset in (0..length).step_by(BLOCK_LENGTH) {
         let (left, right) = (part(&mut left, length - offset), part(&mut right, length - offset));
         one.read_at(offset, left)?;
@@ -75,10 +80,9 @@ pub(crate) fn copy_whole(copies: &[OpenCopy], target: &Member, path: &str) -> Re
 fn fill_copy(copies: &[OpenCopy], file: &dyn File) -> Result<(), DiskError> {
     let Some((_, lead)) = copies.first() else { return Ok(()) };
     let length = lead.length()?;
-    let mut buffer = vec![0; BLOCK_LENGTH];
-    let mut found = vec![0; BLOCK_LENGTH];
+    let (mut bytes, mut found) = (buffer(length), buffer(length));
     for offset in (0..length).step_by(BLOCK_LENGTH) {
-        let part = part(&mut buffer, length - offset);
+        let part = part(&mut bytes, length - offset);
         read_any(copies, offset, part)?;
         file.write_at(offset, part)?;
     }
@@ -86,7 +90,7 @@ fn fill_copy(copies: &[OpenCopy], file: &dyn File) -> Result<(), DiskError> {
     file.sync_data()?;
     file.forget_cached()?;
     for offset in (0..length).step_by(BLOCK_LENGTH) {
-        let (part, found) = (part(&mut buffer, length - offset), self::part(&mut found, length - offset));
+        let (part, found) = (part(&mut bytes, length - offset), self::part(&mut found, length - offset));
         read_any(copies, offset, part)?;
         file.read_at(offset, found)?;
         if part != found {

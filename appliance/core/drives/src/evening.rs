@@ -9,7 +9,7 @@ use std::sync::Arc;
 use medium::{Access, DiskError, File};
 use model::{ErrorKind, SegmentNumber};
 
-use crate::copies::{BLOCK_LENGTH, OpenCopy, copy_whole, part, read_any, same};
+use crate::copies::{BLOCK_LENGTH, OpenCopy, buffer, copy_whole, part, read_any, same};
 use crate::layout::{Class, MEMBER_LOCK, SEGMENTS, is_reserved, segment_name, segment_path};
 use crate::member::Member;
 use crate::set::Shared;
@@ -43,7 +43,7 @@ impl Shared {
         let Some((_, lead)) = copies.first() else { return Ok(()) };
         let length = lead.length()?;
         let members: Vec<Arc<Member>> = copies.iter().map(|(member, _)| member.clone()).collect();
-        let mut buffer = vec![0; BLOCK_LENGTH];
+        let mut buffer = buffer(length);
         for offset in (0..length).step_by(BLOCK_LENGTH) {
             let part = part(&mut buffer, length - offset);
             // A place that no copy gives stays as it is, and is an error to whoever reads it.

@@ -4,7 +4,7 @@
 //! reads as the group has data shards, and memory for as many runs of at most 1 MiB.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use medium::{Access, DiskError, File, Operation};
 use model::SegmentNumber;
@@ -14,7 +14,7 @@ use super::{BLOCK, Group, Head, decode, leaving_name, parity_path};
 use crate::copies::{OpenCopy, part};
 use crate::layout::{PARITY, segment_path};
 use crate::member::Member;
-use crate::set::Shared;
+use crate::set::{Shared, locked};
 
 /// Blocks that are reconstructed at once, at most.
 const RUN_MAX: u64 = 16;
@@ -33,6 +33,8 @@ pub(crate) struct GroupReader {
     /// Copies of each data shard.
     data: Vec<Vec<OpenCopy>>,
     parity: Vec<ParityFile>,
+    /// The last block that was reconstructed, with its slot and number: most reads are of less than a block.
+    last: Mutex<Option<(usize, u64, Vec<u8>)>>,
 }
 
 impl Shared {
@@ -67,7 +69,7 @@ impl GroupReader {
         members: &[Arc<Member>],
     ) -> Self {
         let data = group.slots.iter().map(|_| Vec::new()).collect();
-        let mut reader = Self { id, data, parity: Vec::new(), group };
+        let mut reader = Self { id, data, parity: Vec::new(), last: Mutex::default(), group };
         for (shard, place) in shards {
             let Some(member) = members.iter().find(|member| member.index == place) else { continue };
             let path = match reader.group.slots.get(shard) {
@@ -129,13 +131,29 @@ impl GroupReader {
             let first = at / BLOCK as u64;
             let count = (end.div_ceil(BLOCK as u64) - first).min(RUN_MAX);
             let skip = usize::try_from(at % BLOCK as u64).unwrap_or(0);
-            let bytes = self.rebuild(slot, first, count)?;
+            let bytes = self.rebuild_or_recall(slot, first, count)?;
             let length = (bytes.len() - skip).min(buffer.len() - filled);
             buffer[filled..filled + length].copy_from_slice(&bytes[skip..skip + length]);
             filled += length;
             at += length as u64;
         }
         Ok(())
+    }
+
+    /// What [`Self::rebuild`] says, without doing it again for the last block of before.
+    fn rebuild_or_recall(&self, slot: usize, first: u64, count: u64) -> Result<Vec<u8>, DiskError> {
+        let last = locked(&self.last).take();
+        if let Some((_, _, bytes)) =
+            last.as_ref().filter(|last| count == 1 && (last.0, last.1) == (slot, first))
+        {
+            let bytes = bytes.clone();
+            *locked(&self.last) = last;
+            return Ok(bytes);
+        }
+        let bytes = self.rebuild(slot, first, count)?;
+        let block = bytes.len().checked_sub(BLOCK).and_then(|at| bytes.get(at..)).map(<[u8]>::to_vec);
+        *locked(&self.last) = block.map(|block| (slot, first + count - 1, block));
+        Ok(bytes)
     }
 
     /// Blocks of a data shard from the others: all at once from the same shards if those are right in all of them, else

@@ -11,7 +11,7 @@ use medium::{Access, DiskError, File};
 use model::{ErrorKind, SegmentNumber};
 
 use super::{Shared, Step, Task, Work};
-use crate::copies::{BLOCK_LENGTH, making_path, part, publish};
+use crate::copies::{buffer, making_path, part, publish};
 use crate::file::SetFile;
 use crate::layout::{CATALOG_MARK, Class, WRITING, segment_name, segment_path};
 use crate::member::Member;
@@ -83,7 +83,9 @@ impl Copying {
 
 impl Growth {
     fn advance(&mut self, budget: u64, done: &mut u64, unreadable: &mut Vec<Range<u64>>) -> Progress {
-        let (mut buffer, mut found) = (vec![0; BLOCK_LENGTH], vec![0; BLOCK_LENGTH]);
+        // It may grow meanwhile.
+        let length = self.source.length().unwrap_or(0).max(GRAIN);
+        let (mut buffer, mut found) = (buffer(length), buffer(length));
         loop {
             if *done >= budget {
                 return Progress::More;
