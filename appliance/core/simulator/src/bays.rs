@@ -51,7 +51,7 @@ pub struct Fates {
 enum Stand {
     /// It serves.
     Serving,
-    /// It serves, and calls of it fail or will.
+    /// It serves, and calls of it fail, will, or did.
     Failing,
     /// It is handed to the set, which says what it is: it was being taken into service when a call failed or the power
     /// went, or it had been lost.
@@ -305,15 +305,11 @@ impl Bays {
         true
     }
 
-    /// No call of a drive that serves fails from here on.
+    /// No call of a drive that serves fails from here on, but for what follows from those that did: a drive that failed may
+    /// fall out as long as the set is open.
     pub(crate) fn clear_faults(&mut self) {
         self.learn();
-        for bay in self.bays.iter_mut().filter(|bay| bay.is_handed()) {
-            bay.disk.clear_faults();
-            if bay.stand == Stand::Failing {
-                bay.stand = Stand::Serving;
-            }
-        }
+        self.bays.iter().filter(|bay| bay.is_handed()).for_each(|bay| bay.disk.clear_faults());
     }
 
     /// Every file of every drive.
