@@ -12,14 +12,38 @@ use model::{EntryName, ErrorKind, ObjectId, SequenceNumber, Time};
 use pool::keys::Unlock;
 use pool::planted::Planted;
 use pool::{Options, Pool, World};
-use simulator::{HISTORY_POINTS, Run, history};
+use simulator::{Fates, HISTORY_POINTS, Run, history, is_over_several};
+
+/// The seed of a history over several drives.
+const SEVERAL: u64 = 4;
 
 #[test]
 fn the_same_seed_does_the_same_again() {
     let trace = |seed| history(seed, HISTORY_POINTS, Planted::default()).unwrap();
     assert_eq!(trace(1), trace(1));
     assert_eq!(trace(2), trace(2));
+    assert_eq!(trace(SEVERAL), trace(SEVERAL));
     assert_ne!(trace(1).trace, trace(2).trace);
+}
+
+#[test]
+fn what_may_become_of_drives_becomes_of_some() {
+    assert!(is_over_several(SEVERAL) && !is_over_several(1));
+    let seeds = (SEVERAL..).filter(|seed| is_over_several(*seed)).take(16);
+    let mut sum = Fates::default();
+    for seed in seeds {
+        let Fates { points, lost, rebuilt, returned, added, evacuated } =
+            history(seed, HISTORY_POINTS, Planted::default()).unwrap().counts.drives;
+        assert_eq!(points, HISTORY_POINTS);
+        sum.lost += lost;
+        sum.rebuilt += rebuilt;
+        sum.returned += returned;
+        sum.added += added;
+        sum.evacuated += evacuated;
+    }
+    let all = [sum.lost, sum.rebuilt, sum.returned, sum.added, sum.evacuated];
+    assert!(all.iter().all(|count| *count > 0), "{sum:?}");
+    assert_eq!(history(1, HISTORY_POINTS, Planted::default()).unwrap().counts.drives, Fates::default());
 }
 
 #[test]
