@@ -34,8 +34,9 @@ use crate::survey::{Survey, decode_records, file_length, open_frame, start, surv
 pub(crate) struct Replayed {
     /// Data frames that the commit made valid.
     pub(crate) indexes: Vec<FrameIndex>,
-    /// Those of them that indexes of earlier commits have named, or that were in the catalog.
-    pub(crate) restated: BTreeSet<(SegmentNumber, u64)>,
+    /// The places among them of those that another index before has named, or that were in the catalog. A commit may state
+    /// one twice, from two segments of the log that both stated it.
+    pub(crate) restated: BTreeSet<usize>,
     /// Pages that it made valid.
     pub(crate) pages: Vec<(Name, Place)>,
     /// Its records.
@@ -347,12 +348,12 @@ impl Walk<'_> {
                 self.mark.cover(segment, end);
             }
         }
-        for index in &out.indexes {
+        for (at, index) in out.indexes.iter().enumerate() {
             let (segment, from) = (index.segment, index.offset);
             let to = from + padded_length(index.sealed_length as usize) as u64;
             let is_known = self.known.length_of(segment).is_some_and(|length| from < length);
             if is_known || self.named.holes(segment, from, to).is_empty() {
-                out.restated.insert((segment, from));
+                out.restated.insert(at);
             }
             self.named.add(segment, from, to);
         }

@@ -443,8 +443,8 @@ impl State {
 
     pub(crate) fn take(&mut self, keys: &PoolKeys, replayed: &Replayed) -> Result<(), PoolError> {
         let leaving: BTreeSet<SegmentNumber> = removed(&replayed.records).collect();
-        for index in &replayed.indexes {
-            if !replayed.restated.contains(&(index.segment, index.offset)) {
+        for (at, index) in replayed.indexes.iter().enumerate() {
+            if !replayed.restated.contains(&at) {
                 let recent = &mut self.recent;
                 places(index).for_each(|(_, place)| recent.note_stored(Kind::Chunks, place));
             }

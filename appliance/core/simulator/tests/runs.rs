@@ -63,6 +63,13 @@ fn a_run_has_as_many_points_as_it_says() {
     }
 }
 
+/// Two segments of the log stated the same index and were cleaned in one step, so that one commit stated it twice; a
+/// catalog made anew did not count the bytes of its segment (seed 318, crash point 13).
+#[test]
+fn an_index_that_a_commit_states_twice_is_counted_once() {
+    history(318, 14, Planted::default()).unwrap();
+}
+
 /// The pool was opened again under a backup: its chunks were never durable and are gone, so it must not get a point.
 #[test]
 fn a_backup_does_not_outlive_an_opening_of_the_pool() {
