@@ -381,6 +381,8 @@ fn the_last_drive_is_written_also_if_it_is_to_be_emptied() {
     set.retire(drives[2]).unwrap();
     set.drop_out(drives[0]).unwrap();
     set.drop_out(drives[1]).unwrap();
+    work(&set);
+    assert_eq!(set.members()[2].state, MemberState::Retiring, "it is empty, and all that there is");
     assert!(set.space().unwrap().available_bytes > 0);
     put(&set, 1, &bytes(1, 9_000)).unwrap();
     put_catalog(&set);

@@ -110,8 +110,12 @@ impl Shared {
         remove_if_there(&*member.disk, &path)
     }
 
+    /// Whether a member is not needed. What every member has is on it as well, so somebody else has to stay.
     fn holds_nothing(&self, member: &Member) -> bool {
         let state = self.state();
+        if state.staying().is_empty() {
+            return false;
+        }
         let wanted = state.record.policy.copies().min(state.staying().len());
         let homes = state.homes().iter().filter(|home| home.index != member.index).count();
         let held = state.segments.values().any(|segment| segment.holders.contains(&member.index));
