@@ -457,7 +457,7 @@ impl Pool {
             self.closed.push(SegmentLength { segment: full.number(), length: full.length() });
             full.seal()?;
         }
-        if slot.is_none() {
+        while slot.is_none() {
             let (number, shared) = (self.next_segment, &self.shared);
             self.next_segment = number.next();
             self.names_dirty = true;
@@ -471,7 +471,11 @@ impl Pool {
                 let (salt, commitment) = (*sealer.salt(), *sealer.commitment());
                 SegmentHeader { kind, number, pool, drive, salt, commitment, after }
             };
-            *slot = Some(OpenSegment::create(&*shared.world.disk, &header, sealer)?);
+            *slot = match OpenSegment::create(&*shared.world.disk, &header, sealer) {
+                // A drive has come back with a segment that nothing was ever acknowledged of: its number is left out.
+                Err(PoolError::Disk(error)) if error.kind() == ErrorKind::Refused => None,
+                created => Some(created?),
+            };
         }
         slot.as_mut().ok_or(PoolError::Failed)
     }

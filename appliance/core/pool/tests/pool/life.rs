@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use medium::Disk;
 use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
-use model::ErrorKind;
 use model::archive::{Archive, PointKey};
 use model::record::Point;
+use model::{ErrorKind, SegmentNumber};
 use pool::keys::Unlock;
+use pool::layout::{segment_number, segment_path};
 use pool::{Options, Pool, PoolArchive, PoolError, Scope};
 use zeroize::Zeroizing;
 
@@ -428,4 +429,22 @@ mod planted {
         }
         chunk::planted::repeat_frame_numbers(false);
     }
+}
+
+#[test]
+fn numbers_of_segments_that_are_there_are_left_out() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, options(), 3);
+    let last = disk.files().into_keys().filter(|path| path.starts_with("segments/")).max().unwrap();
+    let last = segment_number(last.rsplit('/').next().unwrap()).unwrap();
+    // A drive came back with what nobody acknowledged.
+    for number in 1..4 {
+        disk.create(&segment_path(SegmentNumber(last.0 + number))).unwrap().write_at(0, b"anything").unwrap();
+    }
+    home.add_points(&mut pool, 4..=30);
+    assert_eq!(read_points(&pool), (1..=30).collect::<Vec<u64>>());
+    assert_eq!(disk.files()[&segment_path(SegmentNumber(last.0 + 2))], b"anything");
+    drop(pool);
+    assert_eq!(read_points(&open(&disk, 2, options()).unwrap()), (1..=30).collect::<Vec<u64>>());
+    assert_eq!(read_points(&open_without_catalog(&disk, 3, options())), (1..=30).collect::<Vec<u64>>());
 }
