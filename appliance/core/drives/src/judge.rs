@@ -1,7 +1,7 @@
 //! Which of the drives that are there make up the set, and what is wrong with the others.
 //!
 //! The newest superblock is the head. A drive whose own epoch is in the head's lineage was part of the set; whether it
-//! still is, the head says. A drive that is behind and in service was not reached by changes that were interrupted, one after
+//! still is, the head says; so if its own epoch is not, but only one copy has reached it. A drive that is behind and in service was not reached by changes that were interrupted, one after
 //! the other, unless some member has two copies of an epoch that is newer than its own: second copies are written only when
 //! all have their first, so then it lost what it had confirmed, and is stale.
 
@@ -106,13 +106,17 @@ fn refuse_clones(loaded: &mut Vec<(usize, Loaded)>, refused: &mut Vec<(usize, Dr
     });
 }
 
-/// The newest record; two that are equally new and not the same leave no choice.
+/// The newest record. Of two that are equally new and not the same, one counts that two copies on a drive have reached: all
+/// members had it, and the other one was interrupted on a drive that was gone when the set went on. Two that both were
+/// reached leave no choice, nor do two that were not.
 fn head_of(loaded: &[(usize, Loaded)]) -> Result<SetRecord, DrivesError> {
-    let newest = loaded.iter().max_by_key(|(_, one)| one.superblock.set.epoch().number);
-    let head = &newest.ok_or(DrivesError::NoMember)?.1.superblock;
-    let rival = loaded.iter().map(|(_, one)| &one.superblock).find(|other| {
-        other.set.epoch().number == head.set.epoch().number && other.set.epoch().id != head.set.epoch().id
-    });
+    let number = |one: &Loaded| one.superblock.set.epoch().number;
+    let newest = loaded.iter().max_by_key(|(_, one)| (number(one), one.confirmed == number(one)));
+    let newest = &newest.ok_or(DrivesError::NoMember)?.1;
+    let (head, is_reached) = (&newest.superblock, newest.confirmed == number(newest));
+    let counts = |one: &&Loaded| number(one) == number(newest) && (!is_reached || one.confirmed == number(one));
+    let rivals = loaded.iter().map(|(_, one)| one).filter(counts).map(|one| &one.superblock);
+    let rival = rivals.clone().find(|other| other.set.epoch().id != head.set.epoch().id);
     match rival {
         None => Ok(head.set.clone()),
         Some(rival) => {
@@ -140,7 +144,14 @@ fn place_of(one: &Loaded, head: &SetRecord, confirmed: u64) -> Result<usize, Dri
         return Err(DrivesError::Retired { drive });
     }
     if !head.descends_from(own) {
-        return Err(diverged);
+        // What it has of its own was interrupted, and nothing was acknowledged after it.
+        let reached = one.superblock.set.lineage.iter().rev().find(|epoch| epoch.number <= one.confirmed);
+        let is_interrupted = reached.is_some_and(|epoch| head.descends_from(*epoch));
+        return Err(if is_interrupted {
+            DrivesError::Stale { drive, found: own.number, current }
+        } else {
+            diverged
+        });
     }
     if entry.serves() && (own.number == current || own.number >= confirmed) {
         return Ok(member);

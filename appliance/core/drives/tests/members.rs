@@ -129,6 +129,32 @@ fn parts_that_went_on_alone_are_not_merged() {
     assert!(matches!(result, Err(DrivesError::Diverged { .. })), "{result:?}");
 }
 
+/// The power goes in the middle of a change; the drive that had it first is away when the others go on, and comes back.
+#[test]
+fn an_interrupted_change_that_one_drive_took_with_it_does_not_part_the_set() {
+    for cut in 0..40 {
+        let rig = fresh(4);
+        let set = rig.open().set;
+        let drive = set.members()[3].drive;
+        rig.power.cut_after(cut);
+        let is_done = set.retire(drive).is_ok();
+        drop(set);
+        let rig = rig.crash(&mut Random::new(cut));
+        let set = rig.open_with(&[1, 2, 3]).set;
+        assert!(!is_done || set.members()[3].state == MemberState::Retiring, "cut {cut}");
+        put(&set, 2, &bytes(2, 9_000)).unwrap();
+        drop(set);
+        let Opened { set, refused, .. } = rig.open();
+        let [(0, DrivesError::Stale { .. })] = refused[..] else { panic!("cut {cut}: {refused:?}") };
+        assert_eq!(set.rejoin(rig.hand(0)).unwrap(), set.members()[0].drive);
+        work(&set);
+        assert_eq!(set.at_risk(), [], "cut {cut}");
+        for number in [1, 2] {
+            assert_eq!(get(&set, &path(number)).unwrap(), bytes(number, 9_000), "cut {cut}");
+        }
+    }
+}
+
 #[test]
 fn a_retired_drive_says_so() {
     let rig = fresh(3);

@@ -156,15 +156,7 @@ impl Bays {
         if let Some(set) = &self.set {
             return Ok(Arc::clone(set) as Arc<dyn Disk>);
         }
-        let opened = match DriveSet::open(&self.handed(), Some(POOL), world.clone()) {
-            Err(DrivesError::Split { .. }) if self.bays.iter().any(|bay| bay.stand == Stand::Unsure) => {
-                // One that was lost took the first copy of an epoch with it that nobody counted on. It is left out.
-                self.bays.retain(|bay| bay.stand != Stand::Unsure);
-                DriveSet::open(&self.handed(), Some(POOL), world.clone())
-            }
-            opened => opened,
-        };
-        let opened = opened.map_err(words)?;
+        let opened = DriveSet::open(&self.handed(), Some(POOL), world.clone()).map_err(words)?;
         let handed: Vec<usize> = (0..self.bays.len()).filter(|at| self.bays[*at].is_handed()).collect();
         let mut left_out = Vec::new();
         for (at, error) in opened.refused {
