@@ -31,16 +31,18 @@ impl Salvage {
     /// # Errors
     /// [`DrivesError::Version`] if a drive says so in a way that this program does not know.
     pub fn of(disks: &[Arc<dyn Disk>]) -> Result<Option<Self>, DrivesError> {
-        let mut superblocks = Vec::new();
+        let mut found = Vec::new();
         for disk in disks {
-            superblocks.push(match load(&**disk) {
-                Ok(loaded) => Some(loaded.superblock),
+            found.push(match load(&**disk) {
+                Ok(loaded) => Some(loaded),
                 Err(error @ DrivesError::Version { .. }) => return Err(error),
                 Err(_) => None,
             });
         }
-        let newest = superblocks.iter().flatten().max_by_key(|superblock| superblock.set.epoch().number);
-        let Some(head) = newest.cloned() else { return Ok(None) };
+        let newest =
+            found.iter().flatten().max_by_key(|one| (one.superblock.set.epoch().number, one.confirmed));
+        let Some(head) = newest.map(|one| one.superblock.clone()) else { return Ok(None) };
+        let superblocks: Vec<_> = found.into_iter().map(|one| one.map(|one| one.superblock)).collect();
         let ranks = superblocks.iter().map(|superblock| rank(superblock.as_ref(), &head));
         let union = Union::ranked(ranks.zip(disks.iter().cloned()).collect());
         let members = superblocks.iter().zip(disks).enumerate().map(|(index, (superblock, disk))| {
