@@ -308,7 +308,13 @@ fn a_latent_error_met_by_a_rebuild_costs_nothing() {
     scene.history.check_all(&scene.fleet.site).unwrap();
     [*lost, second].iter().for_each(|drive| scene.fleet.bring_back(*drive).unwrap());
     scene.fleet.wait_until_healed().unwrap();
-    let is_mended = |_: &_| !path.exists() || fs::read(path).unwrap() == sound;
-    scene.fleet.wait_for("the rotten segment is mended", is_mended).unwrap();
+    // The scrub begins when the appliance starts: the round that was under way ends, and then all is read anew.
+    let words = "the whole pool has been read and checked";
+    for _ in 0..2 {
+        let before = scene.fleet.count(words).unwrap();
+        scene.restart();
+        scene.fleet.wait_until_said(words, before).unwrap();
+    }
+    assert!(!path.exists() || fs::read(path).unwrap() == sound, "the rotten segment is mended");
     scene.conclude();
 }

@@ -114,7 +114,8 @@ fn head_of(loaded: &[(usize, Loaded)]) -> Result<SetRecord, DrivesError> {
     let newest = loaded.iter().max_by_key(|(_, one)| (number(one), one.confirmed == number(one)));
     let newest = &newest.ok_or(DrivesError::NoMember)?.1;
     let (head, is_reached) = (&newest.superblock, newest.confirmed == number(newest));
-    let counts = |one: &&Loaded| number(one) == number(newest) && (!is_reached || one.confirmed == number(one));
+    let counts =
+        |one: &&Loaded| number(one) == number(newest) && (!is_reached || one.confirmed == number(one));
     let rivals = loaded.iter().map(|(_, one)| one).filter(counts).map(|one| &one.superblock);
     let rival = rivals.clone().find(|other| other.set.epoch().id != head.set.epoch().id);
     match rival {
