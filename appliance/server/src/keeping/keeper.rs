@@ -248,11 +248,13 @@ impl Keeper {
         let mut state = picture(&shared, &self.figures)?;
         // Where a backup did not fit although all was well, there is to be more room than has to be.
         let wants = self.refusals.wants();
-        let capacity_bytes = bounds.marks(state.drives_bytes).capacity_bytes;
-        for share in wants.max(1)..=if wants > 0 { WANT_SHARE } else { 0 } {
-            state.drives_bytes = capacity_bytes.saturating_sub(capacity_bytes / WANT_SHARE * share);
-            if !retention::plan(&state, &policies, &bounds, &now).folds.is_empty() {
-                break;
+        if wants > 0 {
+            let capacity_bytes = bounds.marks(state.drives_bytes).capacity_bytes;
+            for share in wants.min(WANT_SHARE)..=WANT_SHARE {
+                state.drives_bytes = capacity_bytes.saturating_sub(capacity_bytes / WANT_SHARE * share);
+                if !retention::plan(&state, &policies, &bounds, &now).folds.is_empty() {
+                    break;
+                }
             }
         }
         // What is on its way to be given back takes room still.
