@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::history::History;
 use crate::loopback::{Filesystem, LoopDisk};
 use crate::program::{expect, run};
 use crate::site::Site;
@@ -106,6 +107,31 @@ impl Fleet {
     /// Waits until the appliance has said something more often than so many times.
     pub fn wait_until_said(&self, words: &str, before: usize) -> Result<()> {
         self.wait_for(words, |_| self.count(words).is_ok_and(|count| count > before))
+    }
+
+    /// Makes so many points, each in segments of its own.
+    pub fn make_points(&mut self, history: &mut History, count: usize) -> Result<()> {
+        for _ in 0..count {
+            history.change()?;
+            expect(&mut self.site.agent(&["backup"])?, 0)?;
+            history.settle(&self.site, true)?;
+            self.restart()?;
+        }
+        Ok(())
+    }
+
+    /// Stops the appliance and starts it again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.site.stop_server()?;
+        self.site.start_server()
+    }
+
+    /// Waits until segments are under parity.
+    pub fn wait_for_parity(&self) -> Result<()> {
+        let files = |disk: &LoopDisk| {
+            std::fs::read_dir(disk.path().join("pool/parity")).map_or(0, std::iter::Iterator::count)
+        };
+        self.wait_for("parity is made", |_| self.disks.iter().map(files).sum::<usize>() >= 2)
     }
 
     /// Where a drive is mounted.

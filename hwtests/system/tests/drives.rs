@@ -25,13 +25,7 @@ fn marked(fleet: &Fleet) -> usize {
 fn without_copies_a_lost_drive_costs_what_was_on_it_and_that_is_listed() {
     let mut fleet = Fleet::start(3, &["--copies", "1"]).unwrap();
     let mut history = History::begin(&fleet.site, 13).unwrap();
-    for _ in 0..5 {
-        history.change().unwrap();
-        expect(&mut fleet.site.agent(&["backup"]).unwrap(), 0).unwrap();
-        history.settle(&fleet.site, true).unwrap();
-        fleet.site.stop_server().unwrap();
-        fleet.site.start_server().unwrap();
-    }
+    fleet.make_points(&mut history, 5).unwrap();
     let holds = |drive: usize| {
         row_at(&fleet.list().unwrap(), &fleet.place(drive)).unwrap()["segments"].as_u64().unwrap()
     };

@@ -255,16 +255,8 @@ fn drives_are_read_together_and_what_is_no_drive_or_in_use_is_told() {
 fn without_two_of_six_drives_under_parity_everything_is_restored() {
     let mut fleet = Fleet::start(6, &["--parity", "4+2"]).unwrap();
     let mut history = History::begin(&fleet.site, 17).unwrap();
-    for _ in 0..6 {
-        history.change().unwrap();
-        expect(&mut fleet.site.agent(&["backup"]).unwrap(), 0).unwrap();
-        history.settle(&fleet.site, true).unwrap();
-        fleet.site.stop_server().unwrap();
-        fleet.site.start_server().unwrap();
-    }
-    let files =
-        |drive: usize| fs::read_dir(fleet.place(drive).join("pool/parity")).map_or(0, |files| files.count());
-    fleet.wait_for("parity is made", |_| (0..6).map(files).sum::<usize>() >= 2).unwrap();
+    fleet.make_points(&mut history, 6).unwrap();
+    fleet.wait_for_parity().unwrap();
     fleet.wait_until_healed().unwrap();
     let points = fleet.site.points().unwrap();
     fleet.site.stop_server().unwrap();

@@ -33,6 +33,10 @@ enum Moment {
 
 use Moment::*;
 
+/// All of them, in the order in which they come.
+const MOMENTS: [Moment; 11] =
+    [Idle, Backup, Restore, Fold, Compaction, Verification, Return, Restart, Addition, Rebuild, Retirement];
+
 /// A moment in which drives are lost, longer than most calls and shorter than most commands take.
 const HALF: Duration = Duration::from_millis(120);
 
@@ -57,11 +61,6 @@ impl Scene {
         Self { fleet, history, folding, round: 0, is_spare: policy.contains(&"--copies") }
     }
 
-    fn restart(&mut self) {
-        self.fleet.site.stop_server().unwrap();
-        self.fleet.site.start_server().unwrap();
-    }
-
     /// Makes two points in segments of their own that have a quarter of the files in common, and lets the first go.
     fn fold(&mut self) {
         for files in [4, 3] {
@@ -70,10 +69,10 @@ impl Scene {
                 let bytes = noise(self.round * 10 + file, 700_000);
                 fs::write(self.folding.join(file.to_string()), bytes).unwrap();
             }
-            self.restart();
+            self.fleet.restart().unwrap();
             expect(&mut self.fleet.site.agent(&["backup", "other"]).unwrap(), 0).unwrap();
         }
-        self.restart();
+        self.fleet.restart().unwrap();
         let rules = ["last=1", "floor-points=1", "floor-age=0s"];
         self.fleet.keepfast(&[["retention", "set", "web1/other"].as_slice(), &rules].concat()).unwrap();
     }
@@ -206,11 +205,11 @@ impl Scene {
 
 #[test]
 fn each_of_six_drives_is_lost_in_the_middle_of_anything_and_nothing_else_is() {
-    let moments =
-        [Idle, Backup, Restore, Fold, Compaction, Verification, Return, Restart, Addition, Retirement];
     for turn in 0..6 {
         let mut scene = Scene::begin(6, &["--copies", "2"], 11 + turn);
-        for (number, moment) in moments.into_iter().enumerate() {
+        // A second drive that goes before the copies of the first are made anew is one too many.
+        let moments = MOMENTS.into_iter().filter(|moment| *moment != Rebuild);
+        for (number, moment) in moments.enumerate() {
             let drive = (number + usize::try_from(turn).unwrap()) % 6;
             eprintln!("drive {drive} is lost: {moment:?}");
             let out = scene.lose(moment, &[drive]);
@@ -223,35 +222,17 @@ fn each_of_six_drives_is_lost_in_the_middle_of_anything_and_nothing_else_is() {
 /// Points in segments of their own, so that there are groups.
 fn with_parity(drives: usize, seed: u64) -> Scene {
     let mut scene = Scene::begin(drives, &["--parity", "4+2"], seed);
-    for _ in 0..6 {
-        scene.back_up();
-        scene.restart();
-    }
-    let places: Vec<PathBuf> = (0..drives).map(|drive| scene.fleet.place(drive)).collect();
-    let files = |place: &PathBuf| fs::read_dir(place.join("pool/parity")).map_or(0, Iterator::count);
-    scene.fleet.wait_for("parity is made", |_| places.iter().map(files).sum::<usize>() >= 2).unwrap();
+    scene.fleet.make_points(&mut scene.history, 6).unwrap();
+    scene.fleet.wait_for_parity().unwrap();
     scene
 }
 
 #[test]
-fn any_two_of_six_drives_are_lost_under_parity_and_nothing_else_is() {
+fn two_of_six_drives_at_a_time_are_lost_under_parity_and_nothing_else_is() {
     // The seventh drive, which is added on the way, is what makes a rebuild and a retirement possible.
-    let moments = [
-        Idle,
-        Backup,
-        Restore,
-        Fold,
-        Compaction,
-        Verification,
-        Return,
-        Restart,
-        Addition,
-        Rebuild,
-        Retirement,
-    ];
     for turn in 0..3 {
         let mut scene = with_parity(6, 31 + turn);
-        for (number, moment) in moments.into_iter().enumerate() {
+        for (number, moment) in MOMENTS.into_iter().enumerate() {
             let first = 2 * (number + usize::try_from(turn).unwrap()) % 6;
             let pair = [first, first + 1];
             eprintln!("drives {pair:?} are lost: {moment:?}");
@@ -312,7 +293,7 @@ fn a_latent_error_met_by_a_rebuild_costs_nothing() {
     let words = "the whole pool has been read and checked";
     for _ in 0..2 {
         let before = scene.fleet.count(words).unwrap();
-        scene.restart();
+        scene.fleet.restart().unwrap();
         scene.fleet.wait_until_said(words, before).unwrap();
     }
     assert!(!path.exists() || fs::read(path).unwrap() == sound, "the rotten segment is mended");

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use system::{Site, expect, noise};
@@ -27,17 +28,36 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// Which points are marked as damaged, for the operator and for the agent.
+/// Which points a listing marks as damaged.
+fn marks_in(command: &mut std::process::Command) -> Vec<bool> {
+    let rows = expect(command, 0).unwrap();
+    let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+    rows.as_array().unwrap().iter().map(|row| row["damaged"].as_u64().unwrap() > 0).collect()
+}
+
+/// Those of the operator.
+fn marked_here(site: &Site) -> Vec<bool> {
+    marks_in(&mut site.keepfast(&["points", "--json"]).unwrap())
+}
+
+/// Which points are marked as damaged, for the operator and for the agent. Not while that changes.
 fn marked(site: &Site, agent: &str) -> Vec<bool> {
-    let of = |command: &mut std::process::Command| {
-        let rows = expect(command, 0).unwrap();
-        let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
-        let rows = rows.as_array().unwrap().iter();
-        rows.map(|row| row["damaged"].as_u64().unwrap() > 0).collect::<Vec<_>>()
-    };
-    let operator = of(&mut site.keepfast(&["points", "--json"]).unwrap());
-    assert_eq!(of(&mut site.agent_named(agent, &["points", "--json"]).unwrap()), operator);
+    let operator = marked_here(site);
+    assert_eq!(marks_in(&mut site.agent_named(agent, &["points", "--json"]).unwrap()), operator);
     operator
+}
+
+/// A site with a point of twenty files, each of a megabyte.
+fn backed_up() -> (Site, PathBuf) {
+    let site = Site::start().unwrap();
+    let tree = site.path("files");
+    fs::create_dir(&tree).unwrap();
+    for number in 0..20 {
+        fs::write(tree.join(number.to_string()), noise(number, 1 << 20)).unwrap();
+    }
+    site.protect(&tree).unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    (site, tree)
 }
 
 /// A byte ten megabytes into the largest segment becomes another one.
@@ -53,14 +73,7 @@ fn rot_the_largest_segment(site: &Site) {
 
 #[test]
 fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
-    let mut site = Site::start().unwrap();
-    let tree = site.path("files");
-    fs::create_dir(&tree).unwrap();
-    for number in 0..20 {
-        fs::write(tree.join(number.to_string()), noise(number, 1 << 20)).unwrap();
-    }
-    site.protect(&tree).unwrap();
-    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    let (mut site, tree) = backed_up();
     // One more point, without what is to rot: what is largest is in the segment of the first backup.
     for number in 0..20 {
         fs::write(tree.join(number.to_string()), noise(100 + number, 1 << 10)).unwrap();
@@ -100,20 +113,14 @@ fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
 
 #[test]
 fn what_rotted_of_unchanged_files_is_sent_again_by_an_agent_that_remembers_them() {
-    let mut site = Site::start().unwrap();
-    let tree = site.path("files");
-    fs::create_dir(&tree).unwrap();
-    for number in 0..20 {
-        fs::write(tree.join(number.to_string()), noise(number, 1 << 20)).unwrap();
-    }
-    site.protect(&tree).unwrap();
-    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    let (mut site, tree) = backed_up();
     fs::write(tree.join("another"), "small").unwrap();
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
     site.stop_server().unwrap();
     rot_the_largest_segment(&site);
     site.start_server().unwrap();
-    wait_until("points are marked", || marked(&site, "agent") == [true, true]);
+    wait_until("points are marked", || marked_here(&site) == [true, true]);
+    assert_eq!(marked(&site, "agent"), [true, true]);
 
     // Nothing has changed: without being asked it would say so, and no more.
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
