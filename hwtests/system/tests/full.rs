@@ -83,6 +83,13 @@ impl Kept {
         }
     }
 
+    /// Forgets what was folded until now: not always the oldest go, and every point that is there may be asked for.
+    fn forget_folded(&mut self, site: &Site) {
+        let points = site.points().unwrap();
+        self.0.retain(|(id, _)| points.contains(id));
+        assert_eq!(self.0.len(), points.len(), "every point was acknowledged: {points:?}");
+    }
+
     /// What is inside the floor is there; the points that are left are among those that were acknowledged, in order.
     fn check_floor(&self, site: &Site, least: usize) -> usize {
         let points = site.points().unwrap();
@@ -166,6 +173,7 @@ fn a_full_drive_is_folded_on(filesystem: Filesystem) {
 
     // Nothing of what is there may go from here on.
     keepfast(&site, &["retention", "set", "web1/files", "last=1000", "floor-points=1", "floor-age=30d"]);
+    kept.forget_folded(&site);
     let words = back_up_until_refused(&site, &tree, &mut kept, &ballast);
     let says_what_is_kept = words.contains("web1/files") && words.contains("floor");
     assert!(says_what_is_kept && words.contains("would help"), "{words}");
