@@ -18,7 +18,7 @@ use model::archive::{ArchiveError, PointKey};
 use model::{ErrorKind, SourceId};
 use pool::registry::Registry;
 use pool::{Counted, Effort, Pool, Reclaimed, Shared, Thrift};
-use retention::{BootId, Observation, Plan, Rounds, Verdict, Witness};
+use retention::{BootId, Fold, Observation, Plan, Rounds, Verdict, Witness};
 use tracing::{error, info, warn};
 
 use super::figures::Figures;
@@ -246,16 +246,12 @@ impl Keeper {
         let (policies, bounds, now) = (policies?, bounds?, self.witness.now());
         shared.set_capacity(bounds.capacity_bytes);
         let mut state = picture(&shared, &self.figures)?;
-        // Where a backup did not fit although all was well, there is to be more room than has to be.
-        let wants = self.refusals.wants();
+        let (drives_bytes, wants) = (state.drives_bytes, self.refusals.wants());
         if wants > 0 {
-            let capacity_bytes = bounds.marks(state.drives_bytes).capacity_bytes;
-            for share in wants.min(WANT_SHARE)..=WANT_SHARE {
-                state.drives_bytes = capacity_bytes.saturating_sub(capacity_bytes / WANT_SHARE * share);
-                if !retention::plan(&state, &policies, &bounds, &now).folds.is_empty() {
-                    break;
-                }
-            }
+            state.drives_bytes = room_for(bounds.marks(drives_bytes).capacity_bytes, wants, |room| {
+                state.drives_bytes = room;
+                !retention::plan(&state, &policies, &bounds, &now).folds.is_empty()
+            });
         }
         // What is on its way to be given back takes room still.
         self.is_pressed = shared.is_tight() || state.used_bytes > bounds.marks(state.drives_bytes).high_bytes;
@@ -264,7 +260,7 @@ impl Keeper {
         match (is_last, wants) {
             (true, 0) => self.refuse(&shared, &round.plan),
             (true, _) => {
-                let state = picture(&shared, &self.figures)?;
+                state.drives_bytes = drives_bytes;
                 self.refuse(&shared, &retention::plan(&state, &policies, &bounds, &now));
             }
             // Whether there is room is told when all that goes has gone.
@@ -278,22 +274,27 @@ impl Keeper {
             self.planned = None;
             return Ok(true);
         }
-        let round = round.folds;
-        if round.is_empty() {
+        if round.folds.is_empty() {
             self.planned = Some((self.clock.monotonic(), shared.registry(settings::digest)));
             return Ok(false);
         }
+        self.carry_out(pool, &round.folds)?;
+        self.planned = None;
+        Ok(true)
+    }
+
+    /// Lets points go.
+    fn carry_out(&mut self, pool: &mut Pool, folds: &[Fold]) -> Result<(), ArchiveError> {
         let keys: Vec<PointKey> =
-            round.iter().map(|fold| PointKey { source: fold.source, number: fold.number }).collect();
+            folds.iter().map(|fold| PointKey { source: fold.source, number: fold.number }).collect();
         pool.drop_points(&keys)?;
         self.refusals.note_folded(keys.len());
         self.has_folded = true;
-        for fold in round {
-            let source = shared.registry(|registry| name_of(registry, fold.source));
+        for fold in folds {
+            let source = pool.shared().registry(|registry| name_of(registry, fold.source));
             info!(source, point = fold.number, reason = reason(fold.reason), "a point was folded");
         }
-        self.planned = None;
-        Ok(true)
+        Ok(())
     }
 
     /// Says from whom nothing more is taken.
@@ -328,5 +329,28 @@ impl Keeper {
             warn!(count, "backups that were under way for too long have to begin again: they held up room");
             self.waiting_since = None;
         }
+    }
+}
+
+/// The room that there is to be where backups did not fit although all was well, so many times: by a share of the capacity
+/// less for each time, or by the least share from there on that is enough for a point to go.
+fn room_for(capacity_bytes: u64, wants: u64, mut is_enough: impl FnMut(u64) -> bool) -> u64 {
+    let room = |share| capacity_bytes.saturating_sub(capacity_bytes / WANT_SHARE * share);
+    let mut rooms = (wants.min(WANT_SHARE)..=WANT_SHARE).map(room);
+    rooms.find(|room| is_enough(*room)).unwrap_or_else(|| room(WANT_SHARE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_room_is_left_each_time_until_a_point_goes() {
+        let below = |limit: u64| move |room: u64| room < limit;
+        assert_eq!(room_for(1000, 1, below(950)), 900);
+        assert_eq!(room_for(1000, 1, below(650)), 600, "what lets nothing go is passed over");
+        assert_eq!(room_for(1000, 4, below(950)), 600);
+        assert_eq!(room_for(1000, 1, below(0)), 0, "nothing may go");
+        assert_eq!(room_for(1000, 11, below(950)), 0, "however often it was");
     }
 }
