@@ -73,7 +73,7 @@ impl Shared {
         let mut holders: Vec<usize> =
             copies.iter().filter(|(member, _)| member.serves()).map(|(member, _)| member.index).collect();
         for member in self.candidates(number) {
-            if holders.len() >= self.copies_wanted() {
+            if holders.len() >= self.state().copies_wanted(number) {
                 break;
             }
             if holders.contains(&member.index) {

@@ -5,6 +5,7 @@
 //! durably before the change is acknowledged, so that it never serves what is old. FORMAT.md has the tables and the
 //! argument. There is no thread and no clock here: who owns the set lets it work by calling for a step.
 
+mod asking;
 mod change;
 mod copies;
 mod detachable;

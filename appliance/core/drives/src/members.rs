@@ -49,8 +49,8 @@ impl DriveSet {
         Ok(drive)
     }
 
-    /// Keeps what is stored another way from here on; later steps make the copies and the parity, and remove what is too
-    /// many. Parity stays what it is once there is some.
+    /// Keeps what is stored another way from here on, except for what is asked to be kept otherwise; later steps make the
+    /// copies and the parity, and remove what is too many.
     pub fn set_policy(&self, policy: Policy) -> Result<(), DrivesError> {
         let policy = policy.check()?;
         let _names = locked(&self.shared.names);
@@ -59,12 +59,8 @@ impl DriveSet {
         if policy == state.record.policy {
             return Ok(());
         }
-        let wanted = policy.group().map_or(policy.copies(), |(data, parity)| data + parity);
-        if state.staying().len() < wanted {
+        if state.staying().len() < policy.drives() {
             return Err(DrivesError::Policy { what: "there are too few drives for it" });
-        }
-        if policy.group() != state.record.policy.group() && !state.groups.is_empty() {
-            return Err(DrivesError::Policy { what: "segments are under parity of another kind" });
         }
         state.record.policy = policy;
         Ok(self.shared.commit_members(&mut state)?)

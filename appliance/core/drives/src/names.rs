@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use medium::{Access, Disk, DiskError, DiskPath, File, Lock, Operation, Space};
+use medium::{Access, Demand, Disk, DiskError, DiskPath, File, Lock, Operation, Space};
 use model::ErrorKind;
 
 use crate::DriveSet;
@@ -274,6 +274,17 @@ impl Disk for DriveSet {
         let _names = locked(&self.shared.names);
         let state = self.shared.state();
         state.serving().iter().for_each(|member| member.start_over());
+    }
+
+    fn ask(&self, path: &str, demand: Demand) -> Result<(), DiskError> {
+        parse(Operation::Create, path, true)?;
+        let _names = locked(&self.shared.names);
+        self.shared.take_demand(path, demand)
+    }
+
+    fn asked_all(&self) -> Result<(), DiskError> {
+        let _names = locked(&self.shared.names);
+        self.shared.believe_demands()
     }
 
     fn space(&self) -> Result<Space, DiskError> {

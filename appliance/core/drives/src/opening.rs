@@ -40,7 +40,7 @@ impl DriveSet {
         world: World,
     ) -> Result<Self, DrivesError> {
         let policy = policy.check()?;
-        if disks.len() < policy.copies() || policy.group().is_some_and(|(k, m)| disks.len() < k + m) {
+        if disks.len() < policy.drives() {
             return Err(DrivesError::Policy { what: "there are too few drives for it" });
         }
         disks.iter().try_for_each(|disk| check_empty(&**disk))?;
@@ -75,7 +75,7 @@ impl DriveSet {
             catalog: index < policy.copies(),
         };
         let members = drives.iter().enumerate().map(entry).collect();
-        let mut record = SetRecord { lineage: Vec::new(), members, policy };
+        let mut record = SetRecord { lineage: Vec::new(), members, policy, is_asked: false };
         record.push_epoch(crate::EpochId::draw(&*world.entropy), world.clock.now());
         let mut state = State::new(record);
         for (index, (disk, drive)) in disks.iter().zip(drives).enumerate() {

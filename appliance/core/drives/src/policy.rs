@@ -1,5 +1,6 @@
 //! How often what is stored is kept.
 
+use medium::Redundancy;
 use minicbor::{Decode, Encode};
 
 use crate::DrivesError;
@@ -24,7 +25,7 @@ pub enum Policy {
 
 impl Policy {
     /// More copies, or drives of a group, make no sense.
-    pub const DRIVES_MAX: u8 = 32;
+    pub const DRIVES_MAX: u8 = Redundancy::DRIVES_MAX;
 
     /// Checks the numbers.
     pub fn check(self) -> Result<Self, DrivesError> {
@@ -60,6 +61,15 @@ impl Policy {
         }
     }
 
+    /// Drives that one thing is spread over.
+    #[must_use]
+    pub const fn drives(self) -> usize {
+        match self {
+            Self::Copies(copies) => copies as usize,
+            Self::Parity { data, parity } => data as usize + parity as usize,
+        }
+    }
+
     /// The most bytes that fit on drives with so many bytes free each. With `T` bytes of each kind of shard, a drive
     /// takes at most `T`, and there must be room for all shards.
     #[must_use]
@@ -83,6 +93,26 @@ impl Policy {
                 fits(data + parity).saturating_mul(data as u64)
             }
             _ => fits(copies),
+        }
+    }
+}
+
+impl From<Policy> for Redundancy {
+    fn from(policy: Policy) -> Self {
+        let (data, parity) = match policy {
+            Policy::Copies(copies) => (1, copies.saturating_sub(1)),
+            Policy::Parity { data, parity } => (data, parity),
+        };
+        // Every one that was checked makes sense.
+        Self::new(data, parity).unwrap_or(Self::ONE)
+    }
+}
+
+impl From<Redundancy> for Policy {
+    fn from(redundancy: Redundancy) -> Self {
+        match (redundancy.data(), redundancy.parity()) {
+            (1, parity) => Self::Copies(parity + 1),
+            (data, parity) => Self::Parity { data, parity },
         }
     }
 }

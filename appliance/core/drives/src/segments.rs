@@ -40,12 +40,6 @@ impl Shared {
         members
     }
 
-    /// Copies that a segment should have which is not under parity, and that the members in service allow.
-    pub(crate) fn copies_wanted(&self) -> usize {
-        let state = self.state();
-        state.record.policy.copies().min(state.staying().len()).max(1)
-    }
-
     /// Makes the file of a segment on as many members as it should be.
     pub(crate) fn create_segment(
         self: &Arc<Self>,
@@ -61,7 +55,7 @@ impl Shared {
             self.note_gone(id, slot, None)?;
         }
         let takers = self.takers(number);
-        let wanted = self.state().record.policy.copies().min(takers.len()).max(1);
+        let wanted = self.state().policy_of(number).copies().min(takers.len()).max(1);
         let name = segment_name(number);
         self.note_change(&name)?;
         let (mut files, mut failed, mut last) = (Vec::new(), Vec::new(), None);
@@ -115,7 +109,7 @@ impl Shared {
         if let Some((id, slot)) = known.group {
             self.leave_group(id, slot, &members, path)?;
             self.forget_path(path);
-            self.state().segments.remove(&number);
+            self.state().forget(number);
             return Ok(());
         }
         let mut any = false;
@@ -124,7 +118,7 @@ impl Shared {
             result => result.map(|()| any = true),
         })?;
         self.forget_path(path);
-        self.state().segments.remove(&number);
+        self.state().forget(number);
         if any { Ok(()) } else { Err(error(Operation::Remove, path, io::ErrorKind::NotFound)) }
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use medium::{Clock, DiskError, Entropy, Operation};
+use medium::{Clock, Demand, DiskError, Entropy, Operation};
 use model::SegmentNumber;
 
 use crate::member::Member;
@@ -65,6 +65,12 @@ pub(crate) struct State {
     pub(crate) groups: BTreeMap<u64, Group>,
     /// Groups whose parity was made of bytes that were not right.
     pub(crate) suspect: BTreeSet<u64>,
+    /// How segments are wanted kept that are to be kept otherwise than the rest.
+    pub(crate) asked: BTreeMap<SegmentNumber, Demand>,
+    /// All that is in there, since the set was opened.
+    pub(crate) knows_asked: bool,
+    /// The group that is being given up because its segments are to be kept otherwise.
+    pub(crate) converting: Option<u64>,
     /// Open files by their paths.
     pub(crate) nodes: BTreeMap<String, Weak<Node>>,
     /// Files whose copies may differ after a crash, by their names in the directory of marks.
@@ -87,6 +93,9 @@ impl State {
             segments: BTreeMap::new(),
             groups: BTreeMap::new(),
             suspect: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            knows_asked: false,
+            converting: None,
             nodes: BTreeMap::new(),
             marked: BTreeSet::new(),
             unsynced_names: BTreeSet::new(),
@@ -162,6 +171,12 @@ impl State {
                 .filter(|member| **member == Some(index))
                 .for_each(|member| *member = None);
         }
+    }
+
+    /// Strikes a segment out that is gone.
+    pub(crate) fn forget(&mut self, number: SegmentNumber) {
+        self.segments.remove(&number);
+        self.asked.remove(&number);
     }
 
     /// The open file at a path.

@@ -67,12 +67,13 @@ impl DriveSet {
     #[must_use]
     pub fn members(&self) -> Vec<MemberStatus> {
         let state = self.shared.state();
-        let wanted = state.record.policy.copies();
+        let is_at_risk =
+            |number: &SegmentNumber, segment| state.ways(segment) < state.policy_of(*number).copies();
         let entries = state.record.members.iter().zip(&state.members).enumerate();
         let status = entries.map(|(index, (entry, member))| {
-            let held = state.segments.values().filter(|segment| segment.holders.contains(&index));
-            let (segments, segments_at_risk) =
-                held.fold((0, 0), |(all, few), s| (all + 1, few + usize::from(state.ways(s) < wanted)));
+            let held = state.segments.iter().filter(|(_, segment)| segment.holders.contains(&index));
+            let (segments, segments_at_risk) = held
+                .fold((0, 0), |(all, few), (number, s)| (all + 1, few + usize::from(is_at_risk(number, s))));
             MemberStatus {
                 drive: entry.drive,
                 state: entry.state,
@@ -99,9 +100,8 @@ impl DriveSet {
     #[must_use]
     pub fn at_risk(&self) -> Vec<AtRisk> {
         let state = self.shared.state();
-        let wanted = state.record.policy.copies();
         let few = state.segments.iter().filter_map(|(number, segment)| {
-            let copies = state.ways(segment);
+            let (copies, wanted) = (state.ways(segment), state.policy_of(*number).copies());
             let risk = copies < wanted || !segment.unreadable.is_empty();
             let lost = segment.unreadable.clone();
             risk.then(|| AtRisk { path: segment_path(*number), copies, wanted, lost })

@@ -80,6 +80,10 @@ pub(crate) struct SetRecord {
     pub(crate) members: Vec<MemberEntry>,
     #[n(2)]
     pub(crate) policy: Policy,
+    /// Some segments may be wanted kept otherwise.
+    #[n(3)]
+    #[cbor(default)]
+    pub(crate) is_asked: bool,
 }
 
 impl SetRecord {

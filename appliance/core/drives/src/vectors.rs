@@ -43,7 +43,8 @@ fn the_superblock() {
         entry(0x33, MemberState::Out, 2, false),
         entry(0x44, MemberState::Retiring, 2, false),
     ];
-    let mut set = SetRecord { lineage: Vec::new(), members, policy: Policy::Parity { data: 4, parity: 2 } };
+    let policy = Policy::Parity { data: 4, parity: 2 };
+    let mut set = SetRecord { lineage: Vec::new(), members, policy, is_asked: true };
     set.push_epoch(EpochId([0x55; 16]), Time(5));
     set.push_epoch(EpochId([0x66; 16]), Time(1_000_000_000));
     let superblock = Superblock { version: 1, pool: PoolUuid([0x11; 16]), drive: DriveUuid([0x22; 16]), set };

@@ -11,6 +11,7 @@
 //! another name until it is whole, durable and read back.
 
 mod choosing;
+mod converting;
 mod copying;
 mod encoding;
 mod grouping;
@@ -96,6 +97,8 @@ pub(crate) struct Work {
     ungrouped: BTreeSet<SegmentNumber>,
     /// Copies that did not succeed, and the epoch in which they were tried.
     failed: BTreeSet<(Option<SegmentNumber>, usize)>,
+    /// The last group that was taken up to be given up.
+    converted: Option<u64>,
     epoch: u64,
 }
 
@@ -104,6 +107,7 @@ impl Work {
         self.failed.clear();
         self.barred.clear();
         self.ungrouped.clear();
+        self.converted = None;
     }
 }
 
@@ -131,20 +135,34 @@ impl DriveSet {
             let _names = locked(&self.shared.names);
             self.shared.settle_closed();
         }
+        loop {
+            let step = self.try_step(&mut work, budget_bytes, is_sealed)?;
+            if step.task.is_some() || !self.shared.convert_next(&mut work) {
+                return Ok(step);
+            }
+        }
+    }
+
+    fn try_step(
+        &self,
+        work: &mut Work,
+        budget_bytes: u64,
+        is_sealed: &dyn Fn(SegmentNumber) -> bool,
+    ) -> Result<Step, DiskError> {
         if let Some(copying) = work.copying.take() {
-            return self.shared.go_on_copying(&mut work, copying, budget_bytes);
+            return self.shared.go_on_copying(work, copying, budget_bytes);
         }
         if let Some(encoding) = work.encoding.take() {
-            return self.shared.go_on_encoding(&mut work, encoding, budget_bytes);
+            return self.shared.go_on_encoding(work, encoding, budget_bytes);
         }
         if let Some(step) = self.shared.even_one()? {
             return Ok(step);
         }
         if let Some(copying) = self.shared.plan_copy(&work.failed)? {
-            return self.shared.go_on_copying(&mut work, copying, budget_bytes);
+            return self.shared.go_on_copying(work, copying, budget_bytes);
         }
-        if let Some(encoding) = self.shared.plan_parity(&mut work)? {
-            return self.shared.go_on_encoding(&mut work, encoding, budget_bytes);
+        if let Some(encoding) = self.shared.plan_parity(work)? {
+            return self.shared.go_on_encoding(work, encoding, budget_bytes);
         }
         if let Some(step) = self.shared.compare_one()? {
             return Ok(step);
@@ -153,10 +171,10 @@ impl DriveSet {
             return Ok(step);
         }
         let names = locked(&self.shared.names);
-        let planned = self.shared.plan_group(&mut work, is_sealed)?;
+        let planned = self.shared.plan_group(work, is_sealed)?;
         drop(names);
         if let Some(encoding) = planned {
-            return self.shared.go_on_encoding(&mut work, encoding, budget_bytes);
+            return self.shared.go_on_encoding(work, encoding, budget_bytes);
         }
         Ok(Step { task: None, bytes: 0 })
     }
@@ -166,6 +184,7 @@ impl Shared {
     /// Gives up parity that protects nothing, and finds parity that is to be made anew.
     fn plan_parity(self: &Arc<Self>, work: &mut Work) -> Result<Option<Encoding>, DiskError> {
         let _names = locked(&self.names);
+        self.finish_converting()?;
         let suspect = std::mem::take(&mut self.state().suspect);
         suspect.into_iter().try_for_each(|group| self.dissolve(group))?;
         self.plan_repair(work)

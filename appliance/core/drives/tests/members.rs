@@ -439,7 +439,7 @@ fn what_makes_no_sense_is_not_made() {
 }
 
 #[test]
-fn another_policy_is_taken_as_far_as_drives_and_parity_allow() {
+fn another_policy_is_taken_as_far_as_drives_allow() {
     let rig = Rig::new(3, 4);
     let set = rig.create(Policy::Copies(1));
     prepare(&set);
@@ -459,10 +459,16 @@ fn another_policy_is_taken_as_far_as_drives_and_parity_allow() {
     work(&set);
     assert_eq!((set.policy(), set.at_risk()), (parity, vec![]));
     assert!(copies(&set) < 12, "parity has taken the place of copies");
-    assert!(matches!(set.set_policy(TWO), Err(DrivesError::Policy { .. })));
+    for policy in [TWO, parity, Policy::Parity { data: 3, parity: 1 }] {
+        set.set_policy(policy).unwrap();
+        work(&set);
+        assert_eq!((set.policy(), set.at_risk()), (policy, vec![]));
+        let kept_once = if policy == TWO { 0 } else { 6 };
+        assert_eq!(12 - copies(&set), kept_once, "{policy:?}");
+    }
     drop(set);
     let opened = rig.open();
-    assert_eq!((opened.set.policy(), opened.used.len()), (parity, 4));
+    assert_eq!((opened.set.policy(), opened.used.len()), (Policy::Parity { data: 3, parity: 1 }, 4));
     for number in 1..=6 {
         assert_eq!(get(&opened.set, &path(number)).unwrap(), bytes(number, 9_000));
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::DiskError;
+use crate::{Demand, DiskError};
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,19 @@ pub trait Disk: Send + Sync {
     /// The caller starts over: it has let go of every file and believes nothing that it does not read back
     /// from here on. Ends what [`Poisoning`](crate::Poisoning) holds against directories.
     fn start_over(&self) {}
+
+    /// Says how a file is wanted kept that is there or is about to be made, from here on and until the disk is let go of. A
+    /// disk that keeps everything in one way need not mind.
+    fn ask(&self, path: &str, demand: Demand) -> Result<(), DiskError> {
+        let _ = (path, demand);
+        Ok(())
+    }
+
+    /// Says that everything was asked for that has been asked for before, so that of no file less is wanted kept than was
+    /// said. Until then a disk that may have been asked for something keeps what there is.
+    fn asked_all(&self) -> Result<(), DiskError> {
+        Ok(())
+    }
 
     /// Capacity and free space.
     fn space(&self) -> Result<Space, DiskError>;

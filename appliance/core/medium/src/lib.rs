@@ -18,6 +18,7 @@
 pub mod clock;
 #[doc(hidden)]
 pub mod conformance;
+pub mod demand;
 pub mod disk;
 pub mod error;
 pub mod path;
@@ -26,6 +27,7 @@ pub mod sim;
 pub mod union;
 
 pub use clock::{Clock, Entropy};
+pub use demand::{Demand, Redundancy};
 pub use disk::{Access, Disk, File, Lock, Space};
 pub use error::{DiskError, Operation};
 pub use path::DiskPath;

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::ErrorKind;
 
-use crate::{Access, Disk, DiskError, DiskPath, File, Lock, Operation, Space};
+use crate::{Access, Demand, Disk, DiskError, DiskPath, File, Lock, Operation, Space};
 
 /// A disk whose handles and directories refuse every change after one of their syncs has failed.
 pub struct Poisoning {
@@ -100,6 +100,14 @@ impl Disk for Poisoning {
     fn start_over(&self) {
         self.poisoned().clear();
         self.disk.start_over();
+    }
+
+    fn ask(&self, path: &str, demand: Demand) -> Result<(), DiskError> {
+        self.disk.ask(path, demand)
+    }
+
+    fn asked_all(&self) -> Result<(), DiskError> {
+        self.disk.asked_all()
     }
 
     fn space(&self) -> Result<Space, DiskError> {

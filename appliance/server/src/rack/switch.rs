@@ -5,7 +5,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use drives::DriveSet;
-use medium::{Access, Disk, DiskError, File, Lock, Space};
+use medium::{Access, Demand, Disk, DiskError, File, Lock, Space};
 
 /// The disk of the pool.
 pub(crate) struct Switch {
@@ -91,6 +91,14 @@ impl Disk for Switch {
 
     fn start_over(&self) {
         self.disk().start_over();
+    }
+
+    fn ask(&self, path: &str, demand: Demand) -> Result<(), DiskError> {
+        self.disk().ask(path, demand)
+    }
+
+    fn asked_all(&self) -> Result<(), DiskError> {
+        self.disk().asked_all()
     }
 
     fn space(&self) -> Result<Space, DiskError> {

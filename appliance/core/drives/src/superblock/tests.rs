@@ -10,6 +10,7 @@ pub(crate) fn sample() -> Superblock {
             MemberEntry { drive: DriveUuid([3; 16]), state: MemberState::Out, since: 2, catalog: false },
         ],
         policy: Policy::Parity { data: 4, parity: 2 },
+        is_asked: true,
     };
     set.push_epoch(EpochId([4; 16]), Time(5));
     set.push_epoch(EpochId([6; 16]), Time(7));

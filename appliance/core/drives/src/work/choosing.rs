@@ -8,6 +8,7 @@ use model::SegmentNumber;
 
 use super::encoding::{Encoding, Source};
 use super::{Shared, Work};
+use crate::Policy;
 use crate::layout::{segment_name, segment_path};
 use crate::member::Member;
 use crate::parity::{BLOCK, Encoder, Group, Slot};
@@ -118,14 +119,39 @@ impl Shared {
         work: &mut Work,
         is_sealed: &dyn Fn(SegmentNumber) -> bool,
     ) -> Result<Option<Encoding>, DiskError> {
+        let kinds: Vec<_> = {
+            let state = self.state();
+            let policies = if state.may_reduce() { state.policies() } else { Vec::new() };
+            policies.into_iter().filter_map(Policy::group).collect()
+        };
+        for kind in kinds {
+            if let Some(planned) = self.plan_group_of(work, kind, is_sealed)? {
+                return Ok(Some(planned));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Segments that can be put under parity of one kind.
+    fn plan_group_of(
+        self: &Arc<Self>,
+        work: &mut Work,
+        (data, parity): (usize, usize),
+        is_sealed: &dyn Fn(SegmentNumber) -> bool,
+    ) -> Result<Option<Encoding>, DiskError> {
         let state = self.state();
         let staying: Vec<usize> = state.staying().iter().map(|member| member.index).collect();
-        let Some((data, parity)) = state.record.policy.group().filter(|(k, m)| staying.len() >= k + m) else {
+        if staying.len() < data + parity {
             return Ok(None);
-        };
+        }
         let loose = state.segments.iter().filter(|(number, segment)| {
             let marked = state.marked.contains(&segment_name(**number));
-            segment.group.is_none() && !segment.uneven && !marked && !work.ungrouped.contains(number)
+            let is_of_kind = state.policy_of(**number).group() == Some((data, parity));
+            is_of_kind
+                && segment.group.is_none()
+                && !segment.uneven
+                && !marked
+                && !work.ungrouped.contains(number)
         });
         let loose: Vec<_> = loose
             .map(|(number, s)| {

@@ -142,8 +142,7 @@ impl Shared {
         self: &Arc<Self>,
         failed: &std::collections::BTreeSet<(Option<SegmentNumber>, usize)>,
     ) -> Result<Option<Copying>, DiskError> {
-        let wanted = self.copies_wanted();
-        let (few, homes, staying) = {
+        let (few, homes, staying, wanted) = {
             let state = self.state();
             let staying: Vec<usize> = state.staying().iter().map(|member| member.index).collect();
             let safe = |holders: &std::collections::BTreeSet<usize>| {
@@ -153,15 +152,15 @@ impl Shared {
                 .segments
                 .iter()
                 .filter(|(_, s)| !s.uneven && state.ways(s) > 0)
-                .filter(|(_, s)| match s.group.and_then(|(id, slot)| Some((state.groups.get(&id)?, slot))) {
+                .filter(|(number, s)| match state.group_of(s) {
                     Some((group, slot)) => state.unplaced(group).contains(&slot),
-                    None => safe(&s.holders) < wanted,
+                    None => safe(&s.holders) < state.copies_wanted(**number),
                 })
                 .map(|(number, segment)| (state.ways(segment), *number))
                 .collect();
             few.sort_unstable();
             let homes: Vec<usize> = state.homes().iter().map(|member| member.index).collect();
-            (few, homes, staying)
+            (few, homes, staying, state.catalogs_wanted())
         };
         let _names = locked(&self.names);
         for (_, number) in few {
@@ -197,8 +196,8 @@ impl Shared {
     /// Whether a member is the place of another shard of the group of a segment.
     fn is_beside_shard(&self, number: SegmentNumber, index: usize) -> bool {
         let state = self.state();
-        let group = state.segments.get(&number).and_then(|segment| state.groups.get(&segment.group?.0));
-        group.is_some_and(|group| state.taken(group).contains(&index))
+        let group = state.segments.get(&number).and_then(|segment| state.group_of(segment));
+        group.is_some_and(|(group, _)| state.taken(group).contains(&index))
     }
 
     /// Names of the catalog's files.

@@ -59,7 +59,7 @@ impl Shared {
             let holders = state.segments.get(&number).map(|s| s.holders.clone()).unwrap_or_default();
             (
                 holders,
-                state.record.policy.copies(),
+                state.policy_of(number).copies(),
                 state.record.members.iter().any(|e| e.state == MemberState::Out),
             )
         };

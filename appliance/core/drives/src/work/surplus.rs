@@ -53,10 +53,12 @@ impl Shared {
         let state = self.state();
         let staying: Vec<usize> = state.staying().iter().map(|member| member.index).collect();
         let early = planted::has(Bug::RemoveBeforeParity);
-        let wanted = if early { 1 } else { state.record.policy.copies() };
-        let surplus = state.segments.iter().filter(|(_, segment)| {
-            let group = segment.group.and_then(|(id, slot)| Some((state.groups.get(&id)?, slot)));
-            if let Some((group, slot)) = group {
+        if !state.may_reduce() {
+            return Vec::new();
+        }
+        let surplus = state.segments.iter().filter(|(number, segment)| {
+            let wanted = if early { 1 } else { state.policy_of(**number).copies() };
+            if let Some((group, slot)) = state.group_of(segment) {
                 let keeper = state.keepers(group).and_then(|keepers| keepers.get(&slot).copied());
                 return segment.holders.contains(&member.index)
                     && keeper.is_some_and(|keeper| keeper != member.index);
@@ -116,7 +118,7 @@ impl Shared {
         if state.staying().is_empty() {
             return false;
         }
-        let wanted = state.record.policy.copies().min(state.staying().len());
+        let wanted = state.catalogs_wanted();
         let homes = state.homes().iter().filter(|home| home.index != member.index).count();
         let held = state.segments.values().any(|segment| segment.holders.contains(&member.index));
         let parity = state.groups.values().any(|group| {

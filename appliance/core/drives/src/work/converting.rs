@@ -1,0 +1,81 @@
+//! Parity that is given up because its segments are to be kept otherwise: first they get the copies that they should have
+//! without it, then it goes. One group at a time, and none while segments wait for a group, so that it takes little room.
+
+use std::sync::Arc;
+
+use medium::DiskError;
+
+use super::{Shared, Work};
+use crate::member::Member;
+use crate::parity::{BLOCK, Group, Slot};
+use crate::set::{Segment, State};
+
+impl State {
+    /// The group that a segment is kept by, and its slot; none while that is being given up.
+    pub(crate) fn group_of(&self, segment: &Segment) -> Option<(&Group, usize)> {
+        let (id, slot) = segment.group.filter(|(id, _)| self.converting != Some(*id))?;
+        Some((self.groups.get(&id)?, slot))
+    }
+
+    /// Whether a segment of a group is to be kept otherwise.
+    fn is_outdated(&self, group: &Group) -> bool {
+        let kind = Some((group.slots.len(), group.parity));
+        group.segments().any(|(_, slot)| self.policy_of(slot.segment).group() != kind)
+    }
+
+    /// For each segment of a group, how many copies it misses of those that it should have without the group, and the
+    /// members that may take them.
+    fn missing_copies(&self, group: &Group) -> Vec<(usize, Vec<Arc<Member>>)> {
+        let missing = |slot: Slot| {
+            let holders = self.segments.get(&slot.segment).map(|segment| segment.holders.clone());
+            let holds =
+                |member: &Arc<Member>| holders.as_ref().is_some_and(|all| all.contains(&member.index));
+            let (safe, others): (Vec<_>, Vec<_>) = self.staying().into_iter().partition(holds);
+            (self.copies_wanted(slot.segment).saturating_sub(safe.len()), others)
+        };
+        group.segments().map(|(_, slot)| missing(slot)).collect()
+    }
+
+    /// Whether the segments of a group have the copies that they should have without it.
+    fn is_copied(&self, group: &Group) -> bool {
+        self.missing_copies(group).iter().all(|(count, _)| *count == 0)
+    }
+
+    /// Whether there may be room for them.
+    fn has_room_without(&self, group: &Group) -> bool {
+        let needed = group.blocks.saturating_mul(BLOCK as u64 * group.slots.len() as u64);
+        let fits = |member: &&Arc<Member>| member.free() > needed && !member.is_avoided();
+        self.missing_copies(group).iter().all(|(count, others)| others.iter().filter(fits).count() >= *count)
+    }
+}
+
+impl Shared {
+    /// Takes up the next group whose segments are to be kept otherwise; whether there is one.
+    pub(super) fn convert_next(&self, work: &mut Work) -> bool {
+        let mut state = self.state();
+        let from = work.converted.map_or(0, |id| id.saturating_add(1));
+        let mut left = state.groups.range(from..).filter(|_| state.may_reduce());
+        let is_next = |group| state.is_outdated(group) && state.has_room_without(group);
+        let next = left.find(|(_, group)| is_next(group)).map(|(id, _)| *id);
+        state.converting = next;
+        work.converted = next.or(work.converted);
+        next.is_some()
+    }
+
+    /// Gives a group up whose segments have their copies, or that is to stay after all.
+    pub(super) fn finish_converting(&self) -> Result<(), DiskError> {
+        let mut state = self.state();
+        let Some(id) = state.converting else { return Ok(()) };
+        match state.groups.get(&id) {
+            Some(group) if state.is_outdated(group) && !state.is_copied(group) => return Ok(()),
+            Some(group) if state.is_outdated(group) => {}
+            _ => {
+                state.converting = None;
+                return Ok(());
+            }
+        }
+        state.converting = None;
+        drop(state);
+        self.dissolve(id)
+    }
+}
