@@ -5,8 +5,11 @@
 
 mod world;
 
-use drives::{DriveSet, MemberState, Policy};
+use std::collections::BTreeMap;
+
+use drives::{DriveSet, MemberState, MemberStatus, Policy};
 use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
+use medium::{Demand, Disk, Redundancy};
 use model::SegmentNumber;
 use world::ledger::Ledger;
 use world::{Rig, path, prepare};
@@ -23,6 +26,8 @@ struct Machine {
     spare: usize,
     seed: u64,
     policy: Policy,
+    /// What is asked for, by segment.
+    asked: BTreeMap<u64, Demand>,
     log: Vec<String>,
 }
 
@@ -32,7 +37,18 @@ impl Machine {
         let set = rig.create(policy);
         prepare(&set);
         let (ledger, random) = (Ledger::default(), Random::new(seed));
-        Self { rig, set: Some(set), ledger, random, losses, spare: losses, seed, policy, log: Vec::new() }
+        Self {
+            rig,
+            set: Some(set),
+            ledger,
+            random,
+            losses,
+            spare: losses,
+            seed,
+            policy,
+            asked: BTreeMap::new(),
+            log: Vec::new(),
+        }
     }
 
     fn set(&self) -> &DriveSet {
@@ -148,6 +164,40 @@ impl Machine {
         self.set().retire(self.set().members()[place].drive).unwrap();
     }
 
+    /// Somebody asks for a segment to be kept in another way, in which as many drives may be lost, or all are from here on.
+    fn ask(&mut self) {
+        let staying = |member: &&MemberStatus| member.state == MemberState::InService;
+        let drives = self.set().members().iter().filter(staying).count();
+        let losses = u8::try_from(self.losses).unwrap();
+        let parity = (2..=4).map(|data| Policy::Parity { data, parity: losses });
+        let mut ways: Vec<Policy> = parity.chain([Policy::Copies(losses + 1)]).collect();
+        ways.retain(|way| way.drives() <= drives);
+        if ways.is_empty() {
+            return;
+        }
+        let way = ways[self.random.index(ways.len())];
+        if self.random.chance(20) {
+            self.say(format!("all is kept as {way:?}"));
+            self.set().set_policy(way).unwrap();
+            self.policy = way;
+            return;
+        }
+        let number = 1 + self.random.below(20);
+        let demand = Demand::of(self.random.chance(70).then_some(Redundancy::from(way)));
+        self.say(format!("{number} is asked for as {demand:?}"));
+        self.set().ask(&path(number), demand).unwrap();
+        self.asked.insert(number, demand);
+    }
+
+    /// Everything is asked for again, as at an opening.
+    fn ask_again(&mut self) {
+        self.say("all is asked for again");
+        for (number, demand) in &self.asked {
+            self.set().ask(&path(*number), *demand).unwrap();
+        }
+        self.set().asked_all().unwrap();
+    }
+
     /// A drive cannot read a segment.
     fn rot(&mut self) {
         if self.spare > 0 {
@@ -189,11 +239,14 @@ impl Machine {
         self.ledger.check(&opened.set, &self.what("opened"));
         self.ledger.believe(&opened.set).unwrap();
         self.set = Some(opened.set);
+        if self.random.chance(60) {
+            self.ask_again();
+        }
     }
 
     fn run(&mut self, rounds: usize) {
         for _ in 0..rounds {
-            match self.random.below(24) {
+            match self.random.below(26) {
                 0 => self.fail(),
                 1 => {
                     self.repair();
@@ -203,11 +256,13 @@ impl Machine {
                 3 => self.crash(),
                 4 | 5 => self.check_image(),
                 6 => self.rot(),
+                24 | 25 => self.ask(),
                 7..=13 => drop(Some(self.step())),
                 _ => self.act(),
             }
         }
         self.repair();
+        self.ask_again();
         self.recover();
         self.check();
         self.check_image();
