@@ -51,8 +51,7 @@ pub(crate) fn judge(
     });
     refuse_clones(&mut loaded, &mut refused);
     let head = head_of(&loaded)?;
-    let related = loaded.iter().filter(|(_, one)| head.descends_from(one.superblock.set.epoch()));
-    let confirmed = related.map(|(_, one)| one.confirmed).max().unwrap_or(0);
+    let confirmed = confirmed_in(&loaded, &head);
     let mut usable = Vec::new();
     let mut complete = true;
     for (disk, one) in loaded {
@@ -108,24 +107,55 @@ fn refuse_clones(loaded: &mut Vec<(usize, Loaded)>, refused: &mut Vec<(usize, Dr
 
 /// The newest record. Of two that are equally new and not the same, one counts that two copies on a drive have reached: all
 /// members had it, and the other one was interrupted on a drive that was gone when the set went on. Two that both were
-/// reached leave no choice, nor do two that were not.
+/// reached leave no choice. Of two that were not, nothing was acknowledged after either: either may count that all confirmed
+/// changes led to. That one does with which most drives may be used, and of equals one that was made without the others.
 fn head_of(loaded: &[(usize, Loaded)]) -> Result<SetRecord, DrivesError> {
     let number = |one: &Loaded| one.superblock.set.epoch().number;
-    let newest = loaded.iter().max_by_key(|(_, one)| (number(one), one.confirmed == number(one)));
-    let newest = &newest.ok_or(DrivesError::NoMember)?.1;
-    let (head, is_reached) = (&newest.superblock, newest.confirmed == number(newest));
-    let counts =
-        |one: &&Loaded| number(one) == number(newest) && (!is_reached || one.confirmed == number(one));
-    let rivals = loaded.iter().map(|(_, one)| one).filter(counts).map(|one| &one.superblock);
-    let rival = rivals.clone().find(|other| other.set.epoch().id != head.set.epoch().id);
-    match rival {
-        None => Ok(head.set.clone()),
-        Some(rival) => {
-            let shared = head.set.lineage.iter().rev().find(|epoch| rival.set.descends_from(**epoch));
+    let is_reached = |one: &Loaded| one.confirmed == number(one);
+    let all = || loaded.iter().map(|(_, one)| one);
+    let newest = all().map(number).max().ok_or(DrivesError::NoMember)?;
+    let mut heads: Vec<&Loaded> = all().filter(|one| number(one) == newest).collect();
+    if heads.iter().any(|one| is_reached(one)) {
+        heads.retain(|one| is_reached(one));
+    }
+    let (Some(first), Some(last)) = (heads.first().copied(), heads.last().copied()) else {
+        return Err(DrivesError::NoMember);
+    };
+    let is_one = |one: &&Loaded| one.superblock.set.epoch().id == first.superblock.set.epoch().id;
+    if heads.iter().all(is_one) {
+        return Ok(first.superblock.set.clone());
+    }
+    let (first, rival) = (&first.superblock, heads.iter().find(|one| !is_one(one)).map_or(last, |one| one));
+    let leads = |head: &&&Loaded| {
+        !is_reached(head)
+            && all().all(|one| one.reached().is_some_and(|epoch| head.superblock.set.descends_from(epoch)))
+    };
+    let without = |head: &Loaded| {
+        let out = |one: &&Loaded| {
+            head.superblock.set.entry(one.superblock.drive).is_some_and(|entry| !entry.serves())
+        };
+        all().filter(out).count()
+    };
+    let used = |head: &Loaded| {
+        let head = &head.superblock.set;
+        let confirmed = confirmed_in(loaded, head);
+        all().filter(|one| place_of(one, head, confirmed).is_ok()).count()
+    };
+    match heads.iter().filter(leads).max_by_key(|head| (used(head), without(head))) {
+        Some(head) => Ok(head.superblock.set.clone()),
+        None => {
+            let shared =
+                first.set.lineage.iter().rev().find(|epoch| rival.superblock.set.descends_from(**epoch));
             let epoch = shared.map_or(0, |epoch| epoch.number);
-            Err(DrivesError::Split { first: head.drive, second: rival.drive, epoch })
+            Err(DrivesError::Split { first: first.drive, second: rival.superblock.drive, epoch })
         }
     }
+}
+
+/// The newest epoch that two copies on a drive have reached which led to a record.
+fn confirmed_in(loaded: &[(usize, Loaded)], head: &SetRecord) -> u64 {
+    let related = loaded.iter().filter(|(_, one)| head.descends_from(one.superblock.set.epoch()));
+    related.map(|(_, one)| one.confirmed).max().unwrap_or(0)
 }
 
 fn is_at(one: &Loaded, head: &SetRecord) -> bool {
@@ -146,8 +176,7 @@ fn place_of(one: &Loaded, head: &SetRecord, confirmed: u64) -> Result<usize, Dri
     }
     if !head.descends_from(own) {
         // What it has of its own was interrupted, and nothing was acknowledged after it.
-        let reached = one.superblock.set.lineage.iter().rev().find(|epoch| epoch.number <= one.confirmed);
-        let is_interrupted = reached.is_some_and(|epoch| head.descends_from(*epoch));
+        let is_interrupted = one.reached().is_some_and(|epoch| head.descends_from(epoch));
         return Err(if is_interrupted {
             DrivesError::Stale { drive, found: own.number, current }
         } else {

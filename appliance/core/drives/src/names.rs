@@ -304,6 +304,8 @@ impl Disk for DriveSet {
 
 impl Drop for DriveSet {
     fn drop(&mut self) {
+        // What is being copied has files of the set open, which would keep its drives.
+        *locked(&self.shared.work) = crate::work::Work::default();
         let _names = locked(&self.shared.names);
         self.shared.settle_closed();
     }

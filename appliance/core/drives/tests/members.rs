@@ -6,7 +6,7 @@ mod world;
 
 use std::sync::Arc;
 
-use drives::{DriveSet, DrivesError, MemberState, Opened, Policy, PoolUuid};
+use drives::{DriveSet, DrivesError, MemberState, Opened, Policy, PoolUuid, Task};
 use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
 use medium::{Access, Disk, Poisoning};
 use model::ErrorKind;
@@ -127,6 +127,33 @@ fn parts_that_went_on_alone_are_not_merged() {
     };
     let result = opened.set.rejoin(rig.hand(1));
     assert!(matches!(result, Err(DrivesError::Diverged { .. })), "{result:?}");
+}
+
+/// The power goes in the middle of a change, and once more when the others go on without the drive that had it first.
+#[test]
+fn two_interrupted_changes_that_know_nothing_of_each_other_do_not_part_the_set() {
+    for (first, second) in (0..40).flat_map(|first| (0..40).map(move |second| (first, second))) {
+        let what = format!("cut {first} and {second}");
+        let rig = fresh(4);
+        let set = rig.open().set;
+        rig.power.cut_after(first);
+        let _ = set.retire(set.members()[3].drive);
+        drop(set);
+        let rig = rig.crash(&mut Random::new(first));
+        rig.power.cut_after(second);
+        let disks: Vec<_> = [1, 2, 3].map(|place| rig.hand(place)).into();
+        drop(DriveSet::open(&disks, None, rig.world.clone()));
+        let rig = rig.crash(&mut Random::new(second));
+        let Opened { set, refused, .. } = rig.open();
+        assert!(refused.len() <= 1, "{what}: {refused:?}");
+        for (place, error) in refused {
+            assert!(matches!(error, DrivesError::Stale { .. }), "{what}: {error:?}");
+            set.rejoin(rig.hand(place)).unwrap();
+        }
+        work(&set);
+        assert_eq!(set.at_risk(), [], "{what}");
+        assert_eq!(get(&set, &path(1)).unwrap(), bytes(1, 9_000), "{what}");
+    }
 }
 
 /// The power goes in the middle of a change; the drive that had it first is away when the others go on, and comes back.
@@ -471,5 +498,29 @@ fn another_policy_is_taken_as_far_as_drives_allow() {
     assert_eq!((opened.set.policy(), opened.used.len()), (Policy::Parity { data: 3, parity: 1 }, 4));
     for number in 1..=6 {
         assert_eq!(get(&opened.set, &path(number)).unwrap(), bytes(number, 9_000));
+    }
+}
+
+#[test]
+fn a_set_that_is_let_go_of_in_the_middle_of_its_work_keeps_no_drive() {
+    for policy in [TWO, Policy::Parity { data: 2, parity: 1 }] {
+        let rig = Rig::new(5, 3);
+        let set = rig.create(Policy::Copies(1));
+        prepare(&set);
+        for number in 1..=4 {
+            put(&set, number, &bytes(number, 200_000)).unwrap();
+        }
+        set.set_policy(policy).unwrap();
+        let step = || set.step(1, &|_| true).unwrap().task.unwrap();
+        let is_middle = |task: &Task| match policy {
+            Policy::Copies(_) => matches!(task, Task::Copying { .. }),
+            Policy::Parity { .. } => matches!(task, Task::Parity { .. }),
+        };
+        while !is_middle(&step()) {}
+        drop(set);
+        let opened = rig.open();
+        assert_eq!((opened.used.len(), opened.refused.len()), (3, 0), "{policy:?}");
+        work(&opened.set);
+        assert_eq!(opened.set.at_risk(), []);
     }
 }

@@ -3,7 +3,7 @@
 use medium::{Access, Disk, DiskError};
 use model::ErrorKind;
 
-use super::{COPY_LENGTH, Superblock};
+use super::{COPY_LENGTH, Epoch, Superblock};
 use crate::DrivesError;
 use crate::layout::SUPERBLOCKS;
 
@@ -16,6 +16,13 @@ pub(crate) struct Loaded {
     pub(crate) copies: usize,
     /// The newest epoch that two copies have reached: all members that served had their first copy of it.
     pub(crate) confirmed: u64,
+}
+
+impl Loaded {
+    /// The last epoch that led to what it says and that two copies have reached.
+    pub(crate) fn reached(&self) -> Option<Epoch> {
+        self.superblock.set.lineage.iter().rev().find(|epoch| epoch.number <= self.confirmed).copied()
+    }
 }
 
 /// Reads the newest sound copy.
