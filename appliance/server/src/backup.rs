@@ -93,14 +93,14 @@ impl Backup for Session {
     }
 
     fn data(&mut self, number: u64, bundle: VerifiedBundle) -> Result<(), ArchiveError> {
-        let (machine, length) = (self.machine, bundle.body().len() as u64);
+        let (machine, source, length) = (self.machine, self.source, bundle.body().len() as u64);
         if let Some(trial) = &mut self.trial {
             trial.take(self.storage.shared(), length, self.waiting_bytes)?;
         }
         self.waiting_bytes += length;
         let settle = self.waiting_bytes >= DURABLE_BYTES;
         self.change(move |pool| {
-            pool.put_bundle(machine, bundle)?;
+            pool.put_bundle(machine, source, bundle)?;
             if settle { pool.commit(Vec::new()) } else { Ok::<_, PoolError>(()) }
         })?;
         self.last_bundle = number;

@@ -160,7 +160,7 @@ mod tests {
     use chunk::{BundleLimits, Compressor, Decompressor, Level, VerifiedBuilder};
     use medium::sim::{Fault, FaultPlan, SimClock, SimDisk, SimEntropy};
     use model::record::Label;
-    use model::{MachineId, Name, Time};
+    use model::{MachineId, Name, SourceId, Time};
     use pool::keys::Unlock;
     use pool::{Options, World};
     use zeroize::Zeroizing;
@@ -181,7 +181,7 @@ mod tests {
         builder.push(&pool.shared().keys().naming(machine.domain), b"a chunk").unwrap();
         let (mut compressor, mut decompressor) = (Compressor::default(), Decompressor::default());
         let bundle = builder.finish(&mut compressor, &mut decompressor, Level::default()).unwrap();
-        pool.put_bundle(machine.id, bundle).unwrap();
+        pool.put_bundle(machine.id, SourceId(1), bundle).unwrap();
         pool.commit(Vec::new()).unwrap();
         pool.flush_catalog().unwrap();
         drop(pool);

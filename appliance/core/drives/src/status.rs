@@ -57,6 +57,18 @@ impl DriveSet {
         self.shared.state().record.policy
     }
 
+    /// How a segment is kept, by who has something in it.
+    #[must_use]
+    pub fn policy_of(&self, segment: SegmentNumber) -> Policy {
+        self.shared.state().policy_of(segment)
+    }
+
+    /// Drives that are needed so that everything is kept as it should be.
+    #[must_use]
+    pub fn drives_needed(&self) -> usize {
+        self.shared.state().policies().into_iter().map(Policy::drives).max().unwrap_or(1)
+    }
+
     /// How often the members changed.
     #[must_use]
     pub fn epoch(&self) -> u64 {

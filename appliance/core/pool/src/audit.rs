@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use medium::Demand;
 use model::archive::PointKey;
 use model::item::{Extent, Item};
 use model::{Name, SegmentNumber, SourceId};
@@ -16,6 +17,7 @@ use crate::PoolError;
 use crate::archive::tree_error;
 use crate::catalog::{Entry, Holders, Use};
 use crate::counting::Counted;
+use crate::placing::demand_of;
 use crate::pool::Pool;
 use crate::state::Shared;
 
@@ -60,14 +62,23 @@ impl Audit {
     }
 }
 
-/// References by name and whose they are, of chunks and of pages.
-type Counts = [HashMap<Name, (u64, Holders)>; 2];
+/// References to a name, whose they are, and how these want it kept.
+#[derive(Default)]
+struct Found {
+    references: u64,
+    holders: Holders,
+    demand: Demand,
+}
+
+/// What was found by name, of chunks and of pages.
+type Counts = [HashMap<Name, Found>; 2];
 
 /// Sums over what is live, as it was found.
 #[derive(Default)]
 struct Sums {
     segments: BTreeMap<SegmentNumber, u64>,
     sources: BTreeMap<SourceId, u64>,
+    demands: BTreeMap<SegmentNumber, Demand>,
 }
 
 impl Pool {
@@ -77,6 +88,7 @@ impl Pool {
     /// A page that cannot be read.
     pub fn audit(&mut self) -> Result<Audit, PoolError> {
         while self.count(BIRTHS_MAX)? == Counted::More {}
+        while self.place(BIRTHS_MAX)? == Counted::More {}
         self.commit(Vec::new())?;
         self.flush_catalog()?;
         let shared = Arc::clone(self.shared());
@@ -101,6 +113,12 @@ impl Pool {
         }
         for (segment, found) in sums.segments {
             audit.expect(|| format!("bytes that are in use of segment {segment}"), &0, &found);
+        }
+        let demands = shared.state().catalog()?.demands()?;
+        for (segment, found) in sums.demands {
+            let stated = demands.get(&segment).copied().unwrap_or_default();
+            let what = || format!("segment {segment} is kept as is wanted by all who have something in it");
+            audit.expect(what, &stated.covers(found), &true);
         }
         let mut stated = shared.sources_in_use()?;
         stated.retain(|_, used| used.own_bytes > 0);
@@ -157,6 +175,7 @@ fn count_rows(
 ) -> Result<Counts, PoolError> {
     let mut counts = Counts::default();
     for (source, row) in rows {
+        let demand = shared.registry(|registry| demand_of(registry, *source));
         let mut before = Root::EMPTY;
         for after in row {
             for birth in ItemTree::default().births(Arc::clone(shared), &before, after) {
@@ -166,10 +185,11 @@ fn count_rows(
                     Birth::Item(..) => continue,
                 };
                 if range.has(&name) {
-                    let (references, holders) = counts[kind].entry(name).or_default();
-                    *references += 1;
+                    let found = counts[kind].entry(name).or_default();
+                    found.references += 1;
                     if kind == 0 {
-                        holders.add(*source, 1);
+                        found.holders.add(*source, 1);
+                        found.demand = found.demand.and(demand);
                     }
                 }
             }
@@ -195,11 +215,17 @@ fn compare(
                 return ControlFlow::Break(());
             }
             compared += 1;
-            let (found, holders) = counts.remove(&name).unwrap_or_default();
-            audit.expect(|| format!("references to {what} {name}"), &u64::from(entry.references), &found);
+            let Found { references, holders, demand } = counts.remove(&name).unwrap_or_default();
+            audit.expect(
+                || format!("references to {what} {name}"),
+                &u64::from(entry.references),
+                &references,
+            );
             audit.expect(|| format!("who holds {what} {name}"), &entry.holders, &holders);
             if let Some((segment, length)) = entry.live() {
                 *sums.segments.entry(segment).or_default() += length;
+                let known = sums.demands.entry(segment).or_default();
+                *known = known.and(demand);
             }
             if let Some((source, length)) = entry.own() {
                 *sums.sources.entry(source).or_default() += length;
@@ -211,8 +237,8 @@ fn compare(
             0 => state.catalog()?.each_chunk(range.start(), look)?,
             _ => state.catalog()?.each_page(range.start(), look)?,
         }
-        for (name, (found, _)) in counts {
-            audit.expect(|| format!("references to {what} {name}"), &0, &found);
+        for (name, found) in counts {
+            audit.expect(|| format!("references to {what} {name}"), &0, &found.references);
         }
         *(if kind == 0 { &mut audit.chunks } else { &mut audit.pages }) += compared;
     }

@@ -9,6 +9,7 @@
 
 mod batch;
 mod checks;
+mod demands;
 mod growth;
 mod holders;
 mod mark;
@@ -29,6 +30,7 @@ use redb::{
 };
 
 pub use batch::{Batch, EntryChange};
+pub(crate) use demands::{Settled, Written};
 pub(crate) use growth::Step;
 pub use growth::{Growth, SourceUse};
 pub use holders::Holders;
@@ -58,7 +60,7 @@ const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 const MARK: &str = "mark";
 const VERSION: &str = "version";
 /// The version of what is in it. A catalog of another one is made anew.
-const VERSION_KNOWN: u16 = 4;
+const VERSION_KNOWN: u16 = 5;
 const COUNTING: &str = "counting";
 const UNSWEPT: &str = "unswept";
 const LEAVING: &str = "leaving";
@@ -270,15 +272,16 @@ impl Catalog {
     }
 
     /// Puts a batch in and moves the mark, in one transaction.
-    pub fn write(&self, batch: &Batch, mark: &Mark) -> Result<(), PoolError> {
+    pub(crate) fn write(&self, batch: &Batch, mark: &Mark) -> Result<Written, PoolError> {
         self.note(contained("what is written to it", || self.write_uncontained(batch, mark)))
     }
 
-    fn write_uncontained(&self, batch: &Batch, mark: &Mark) -> Result<(), PoolError> {
+    fn write_uncontained(&self, batch: &Batch, mark: &Mark) -> Result<Written, PoolError> {
         let mut write = self.database()?.begin_write().map_err(failed("begin a transaction"))?;
         write.set_two_phase_commit(true);
-        batch.write(&write, mark)?;
-        write.commit().map_err(failed("commit"))
+        let written = batch.write(&write, mark)?;
+        write.commit().map_err(failed("commit"))?;
+        Ok(written)
     }
 
     /// What is kept of a chunk.

@@ -16,6 +16,7 @@
 
 use std::sync::Arc;
 
+use medium::Demand;
 use minicbor::{Decode, Encode};
 use model::SourceId;
 use model::archive::PointKey;
@@ -25,6 +26,7 @@ use tree::{Birth, BirthOf, Births, ItemTree, Items, Root};
 use crate::PoolError;
 use crate::archive::{tree_error, tree_root};
 use crate::catalog::Step;
+use crate::placing::demand_of;
 use crate::planted::{Bug, Planted};
 use crate::pool::Pool;
 use crate::registry::point_key;
@@ -352,6 +354,9 @@ impl State {
         if sign == 0 {
             return;
         }
+        // Who gets something takes part in how it is kept.
+        let demand = if sign > 0 { demand_of(&self.registry, source) } else { Demand::default() };
+        let demand = if self.planted.has(Bug::IgnoreDemands) { Demand::default() } else { demand };
         for birth in births {
             match birth {
                 Birth::Page(name) => self.recent.pages.entry(name).or_default().references += sign,
@@ -359,6 +364,7 @@ impl State {
                     let change = self.recent.chunks.entry(name).or_default();
                     change.references += sign;
                     change.holders.add(source, sign);
+                    change.demand = change.demand.and(demand);
                 }
                 Birth::Item(..) => {}
             }

@@ -37,6 +37,7 @@ mod reading;
 pub mod planted;
 
 mod leases;
+mod recent;
 mod state;
 
 mod pool;
@@ -46,6 +47,7 @@ mod audit;
 mod counting;
 mod dropping;
 mod measure;
+mod placing;
 mod reclaim;
 
 pub mod archive;
@@ -60,6 +62,7 @@ pub use counting::Counted;
 pub use error::PoolError;
 pub use leases::{Lease, Session};
 pub use notes::PointDamage;
+pub use placing::placement_of;
 pub use pool::{Options, Pool};
 pub use reading::ReadOnlyPool;
 pub use reclaim::{Effort, Reclaimed, Thrift};

@@ -12,9 +12,10 @@ use crate::header::ignore_missing;
 use crate::layout::{SEGMENTS, segment_path};
 use crate::notes;
 use crate::owners::find_owners;
+use crate::recent::Recent;
 use crate::registry::{Registry, open_record};
 use crate::replay::replay;
-use crate::state::{Recent, Shared, State};
+use crate::state::{Shared, State};
 use crate::survey::segments;
 
 /// Numbers of commits that are left free for those which cannot be read.

@@ -43,6 +43,8 @@ pub enum Bug {
     ForgetLog,
     /// A point that leaves takes the references with it that its neighbours share.
     MiscountLeaving,
+    /// Who gets something that is there already does not take part in how it is kept.
+    IgnoreDemands,
     /// References are stored without how far they were counted.
     ForgetProgress,
     /// What a segment held stays listed although the segment is gone.

@@ -6,13 +6,12 @@ mod commit;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use chunk::{
     BundleLimits, Compressor, Decompressor, FrameKind, Level, NonceAudit, VerifiedBuilder, VerifiedBundle,
 };
-use medium::Lock;
-use model::{CommitNumber, ErrorKind, MachineId, Name, SegmentNumber};
+use medium::{Demand, Lock};
+use model::{CommitNumber, ErrorKind, MachineId, Name, SegmentNumber, SourceId};
 use zeroize::Zeroizing;
 
 use crate::PoolError;
@@ -20,9 +19,11 @@ use crate::catalog::{Catalog, Kind, Mark, Place};
 use crate::counting::Counting;
 use crate::header::{Member, PoolHeader};
 use crate::keys::{PassphraseCost, Unlock};
-use crate::layout::{LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits};
+use crate::layout::{LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits, segment_path};
 use crate::opening::{Purpose, give_back, load, rebuild, remove_leaving};
+use crate::placing::{Placing, demand_of, demand_of_all};
 use crate::planted::{Bug, Planted};
+use crate::reader::lock;
 use crate::record::{FrameIndex, SegmentLength};
 use crate::segment::{FramePlace, OpenSegment};
 use crate::state::{Shared, World, places};
@@ -58,12 +59,21 @@ impl Options {
     }
 }
 
+/// What is written one behind the other, to a segment of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stream {
+    /// The log.
+    Meta,
+    /// Data that is wanted kept in one way.
+    Data(Demand),
+}
+
 /// The writer of a pool.
 pub struct Pool {
     shared: Arc<Shared>,
     options: Options,
-    data: Option<OpenSegment>,
-    meta: Option<OpenSegment>,
+    /// Segments that are being written.
+    open: BTreeMap<Stream, OpenSegment>,
     closed: Vec<SegmentLength>,
     names_dirty: bool,
     next_segment: SegmentNumber,
@@ -81,6 +91,8 @@ pub struct Pool {
     pub(crate) log_round: Option<SegmentNumber>,
     /// The walk of a count under way.
     pub(crate) counting: Option<Box<Counting>>,
+    /// The search for those who have something in segments, while it is under way.
+    pub(crate) placing: Option<Box<Placing>>,
     pages: VerifiedBuilder,
     compressor: Compressor,
     decompressor: Decompressor,
@@ -150,8 +162,7 @@ impl Pool {
         let mut pool = Self {
             shared,
             options,
-            data: None,
-            meta: None,
+            open: BTreeMap::new(),
             closed: Vec::new(),
             names_dirty: false,
             next_segment: SegmentNumber(1),
@@ -163,6 +174,7 @@ impl Pool {
             adopted: BTreeMap::new(),
             log_round: None,
             counting: None,
+            placing: None,
             pages: page_builder(),
             compressor: Compressor::default(),
             decompressor: Decompressor::default(),
@@ -216,10 +228,12 @@ impl Pool {
         #[cfg(feature = "planted-bugs")]
         if self.options.planted.has(Bug::AppendAfterCrash) {
             let resume = |kind| crate::planted::resume(&self.shared, kind, self.options.audit.as_ref());
-            (self.data, self.meta) = (resume(SegmentKind::Data)?, resume(SegmentKind::Meta)?);
+            let (data, meta) = (resume(SegmentKind::Data)?, resume(SegmentKind::Meta)?);
+            self.open.extend(data.map(|data| (Stream::Data(Demand::of(None)), data)));
+            self.open.extend(meta.map(|meta| (Stream::Meta, meta)));
         }
         self.failed = false;
-        Ok(())
+        if self.shared.is_full() { Ok(()) } else { self.ask_all() }
     }
 
     /// Makes the catalog anew from the segments, beside the one that is there and is kept under another name. After a
@@ -233,13 +247,13 @@ impl Pool {
     /// Drops whatever no commit covers; nothing is taken until [`Self::begin`].
     fn forget_uncommitted(&mut self) {
         self.failed = true;
-        self.data = None;
-        self.meta = None;
+        self.open.clear();
         self.closed.clear();
         self.indexes.clear();
         self.adopted.clear();
         self.log_round = None;
         self.counting = None;
+        self.placing = None;
         self.pages = page_builder();
     }
 
@@ -268,13 +282,19 @@ impl Pool {
         if self.shared.is_tight() { limit.min(BATCH_TIGHT) } else { limit }
     }
 
-    /// Takes a bundle from a machine; chunks that are here already are left out, unless they are known to be unreadable.
-    /// Durable with the next commit, which is made here when as many entries wait as the catalog takes at once.
-    pub fn put_bundle(&mut self, machine: MachineId, bundle: VerifiedBundle) -> Result<(), PoolError> {
+    /// Takes a bundle that a machine sends for one of its sources; chunks that are here already are left out, unless they
+    /// are known to be unreadable. Durable with the next commit, which is made here when as many entries wait as the
+    /// catalog takes at once.
+    pub fn put_bundle(
+        &mut self,
+        machine: MachineId,
+        source: SourceId,
+        bundle: VerifiedBundle,
+    ) -> Result<(), PoolError> {
         self.check_room(bundle.body().len() as u64)?;
         self.guard(|pool| {
             let mut seen = HashSet::new();
-            let (mut adopted, mut stored_again) = (Vec::new(), HashSet::new());
+            let (mut adopted, mut stored_again, mut above) = (Vec::new(), HashSet::new(), None);
             let mut keep = Vec::with_capacity(bundle.table().entries().len());
             {
                 let state = pool.shared.state();
@@ -288,6 +308,7 @@ impl Pool {
                         // The machine owns the new copy; whoever owned the lost one goes on owning the chunk.
                         (_, Some(lost)) => {
                             stored_again.insert(entry.name);
+                            above = above.max(Some(lost.frame.segment));
                             adopted.extend((lost.owner != machine).then_some((entry.name, lost.owner)));
                         }
                         (Some(place), None) if !state.owns(machine, &entry.name, &place)? => {
@@ -312,24 +333,33 @@ impl Pool {
                 let mut state = pool.shared.state_mut();
                 new.try_for_each(|entry| state.note_new(&entry.name, entry.length))?;
             }
-            pool.append_chunks(machine, &bundle)
+            let demand = pool.shared.registry(|registry| demand_of(registry, source));
+            pool.append_chunks(machine, demand, above, &bundle)
         })?;
         // Chunks can be so small that very many come before anybody commits.
         let waiting = self.shared.state().recent.len();
         if waiting >= self.batch_limit() { self.commit(Vec::new()) } else { Ok(()) }
     }
 
-    /// Writes chunks of an owner; they are read from there on.
+    /// Writes chunks of an owner to a segment that is kept as is wanted; they are read from there on. Those that are in
+    /// segments up to `above` already come to lie above these: of two places of a chunk, the higher one counts.
     pub(crate) fn append_chunks(
         &mut self,
         owner: MachineId,
+        demand: Demand,
+        above: Option<SegmentNumber>,
         bundle: &VerifiedBundle,
     ) -> Result<(), PoolError> {
-        let place = self.open_segment(SegmentKind::Data)?.append_bundle(FrameKind::Data, bundle)?;
+        let stream = Stream::Data(demand);
+        if self.open.get(&stream).is_some_and(|open| Some(open.number()) <= above) {
+            self.close(stream)?;
+        }
+        let place = self.open_segment(stream)?.append_bundle(FrameKind::Data, bundle)?;
         let FramePlace { segment, offset, sealed_length } = place;
         let entries = bundle.table().entries().to_vec();
         let index = FrameIndex { segment, offset, sealed_length, owner, entries };
         let mut state = self.shared.state_mut();
+        state.recent.want(segment, demand);
         for (name, place) in places(&index) {
             state.recent.note_stored(Kind::Chunks, place);
             state.recent.put_chunk(name, place);
@@ -350,13 +380,23 @@ impl Pool {
 
     /// Segments that are being written, or whose length no commit names yet.
     pub(crate) fn open_segments(&self) -> BTreeSet<SegmentNumber> {
-        let open = self.data.iter().chain(&self.meta).map(OpenSegment::number);
+        let open = self.open.values().map(OpenSegment::number);
         open.chain(self.closed.iter().map(|closed| closed.segment)).collect()
+    }
+
+    /// The segment of the log that is being written.
+    pub(crate) fn open_log(&self) -> Option<SegmentNumber> {
+        self.open.get(&Stream::Meta).map(OpenSegment::number)
+    }
+
+    /// The number of the next segment that is made.
+    pub(crate) const fn next_segment(&self) -> SegmentNumber {
+        self.next_segment
     }
 
     /// Bytes of segments behind those that a mark covers.
     pub(crate) fn uncommitted_bytes(&self, mark: &Mark) -> u64 {
-        let open = self.data.iter().chain(&self.meta).map(|open| (open.number(), open.length()));
+        let open = self.open.values().map(|open| (open.number(), open.length()));
         let closed = self.closed.iter().map(|closed| (closed.segment, closed.length));
         let behind = |(segment, length): (SegmentNumber, u64)| {
             length.saturating_sub(mark.length_of(segment).unwrap_or(0))
@@ -377,13 +417,25 @@ impl Pool {
         self.options.limits.meta_bytes
     }
 
-    /// Seals the data segment that is being written if it is worth it and large enough not to end as one of many small
-    /// ones. Everything in it is committed.
+    /// Seals the data segments that are being written if it is worth it and they are large enough not to end as some of
+    /// many small ones. Everything in them is committed.
     pub(crate) fn seal_if(&mut self, is_worth: impl Fn(SegmentNumber) -> bool) -> Result<(), PoolError> {
         let least = self.options.limits.data_bytes / 4;
+        self.seal_data(|_, open| open.length() >= least && is_worth(open.number()))
+    }
+
+    /// Seals some of the data segments that are being written. Everything in them is committed.
+    pub(crate) fn seal_data(
+        &mut self,
+        is_meant: impl Fn(Demand, &OpenSegment) -> bool,
+    ) -> Result<(), PoolError> {
         self.guard(|pool| {
-            let full = pool.data.take_if(|open| open.length() >= least && is_worth(open.number()));
-            full.map_or(Ok(()), OpenSegment::seal)
+            let is_meant = |stream: &Stream, open: &mut OpenSegment| match stream {
+                Stream::Data(demand) => is_meant(*demand, open),
+                Stream::Meta => false,
+            };
+            let meant: Vec<_> = pool.open.extract_if(.., is_meant).collect();
+            meant.into_iter().try_for_each(|(_, open)| open.seal())
         })
     }
 
@@ -427,7 +479,8 @@ impl Pool {
             // A catalog that failed answers nothing more; so that readers are served it is opened again, in memory.
             self.reopen().ok();
         }
-        flushed
+        flushed?;
+        self.guard(|pool| pool.tell_demands())
     }
 
     /// Runs a change; after an error nothing more is taken.
@@ -446,23 +499,30 @@ impl Pool {
         result
     }
 
-    /// The segment that frames of a kind go to, sealed and replaced when it is full.
-    fn open_segment(&mut self, kind: SegmentKind) -> Result<&mut OpenSegment, PoolError> {
+    /// Seals the segment of a stream; the next commit names its length.
+    fn close(&mut self, stream: Stream) -> Result<(), PoolError> {
+        let Some(full) = self.open.remove(&stream) else { return Ok(()) };
+        self.closed.push(SegmentLength { segment: full.number(), length: full.length() });
+        full.seal()
+    }
+
+    /// The segment that frames of a stream go to, sealed and replaced when it is full.
+    fn open_segment(&mut self, stream: Stream) -> Result<&mut OpenSegment, PoolError> {
         let limits = self.options.limits;
-        let (slot, limit) = match kind {
-            SegmentKind::Data => (&mut self.data, limits.data_bytes),
-            SegmentKind::Meta => (&mut self.meta, limits.meta_bytes),
+        let (kind, limit, demand) = match stream {
+            Stream::Data(demand) => (SegmentKind::Data, limits.data_bytes, demand),
+            Stream::Meta => (SegmentKind::Meta, limits.meta_bytes, self.shared.registry(demand_of_all)),
         };
-        if let Some(full) = slot.take_if(|segment| segment.length() >= limit) {
-            self.closed.push(SegmentLength { segment: full.number(), length: full.length() });
-            full.seal()?;
+        if self.open.get(&stream).is_some_and(|segment| segment.length() >= limit) {
+            self.close(stream)?;
         }
-        while slot.is_none() {
+        while !self.open.contains_key(&stream) {
             let (number, shared) = (self.next_segment, &self.shared);
             self.next_segment = number.next();
             self.names_dirty = true;
-            shared.written[kind as usize].store(number.0, Ordering::Release);
+            lock(&shared.written).insert(stream, number);
             shared.frames.forget(number);
+            shared.world.disk.ask(&segment_path(number), demand)?;
             let (pool, drive, after) = (shared.header.pool, shared.header.drive, shared.state().mark.commit);
             let master = shared.keys.segment_master();
             let audit = self.options.audit.as_ref();
@@ -471,13 +531,13 @@ impl Pool {
                 let (salt, commitment) = (*sealer.salt(), *sealer.commitment());
                 SegmentHeader { kind, number, pool, drive, salt, commitment, after }
             };
-            *slot = match OpenSegment::create(&*shared.world.disk, &header, sealer) {
+            match OpenSegment::create(&*shared.world.disk, &header, sealer) {
                 // A drive has come back with a segment that nothing was ever acknowledged of: its number is left out.
-                Err(PoolError::Disk(error)) if error.kind() == ErrorKind::Refused => None,
-                created => Some(created?),
-            };
+                Err(PoolError::Disk(error)) if error.kind() == ErrorKind::Refused => {}
+                created => drop(self.open.insert(stream, created?)),
+            }
         }
-        slot.as_mut().ok_or(PoolError::Failed)
+        self.open.get_mut(&stream).ok_or(PoolError::Failed)
     }
 }
 

@@ -119,6 +119,9 @@ impl Pool {
             ended.map(|(segment, _)| *segment).collect()
         };
         if ready.is_empty() {
+            if self.place(effort.births)? == Counted::More {
+                return Ok(Reclaimed::Counting);
+            }
             let is_waiting = !shared.state().condemned.is_empty();
             return Ok(if is_waiting { Reclaimed::Waiting } else { Reclaimed::Nothing });
         }

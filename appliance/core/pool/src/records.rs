@@ -7,7 +7,7 @@ use tree::Root;
 use crate::PoolError;
 use crate::pool::Pool;
 use crate::record::Record;
-use crate::{notes, reclaim};
+use crate::{notes, placing, reclaim};
 
 /// Longest record, in bytes: one frame holds it, and the mark of its commit besides.
 const RECORD_LENGTH_MAX: usize = 7 << 19;
@@ -15,7 +15,7 @@ const RECORD_LENGTH_MAX: usize = 7 << 19;
 /// Whether a setting is one that the pool itself makes.
 #[must_use]
 pub fn is_reserved(key: &str) -> bool {
-    [notes::RESERVED, reclaim::RESERVED].iter().any(|prefix| key.starts_with(prefix))
+    [notes::RESERVED, placing::RESERVED, reclaim::RESERVED].iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// Refuses records that no frame would hold; nothing has been written then.

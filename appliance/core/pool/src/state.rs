@@ -1,23 +1,25 @@
 //! What readers and the writer of a pool share, and what changes with commits.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use medium::{Clock, Disk, Entropy};
+use medium::{Clock, Demand, Disk, Entropy};
 use model::archive::PointKey;
 use model::{MachineId, Name, SegmentNumber, SourceId};
 
 use crate::PoolError;
 use crate::bad::BadPlaces;
-use crate::catalog::{Batch, Catalog, Entry, EntryChange, Kind, Mark, Place, SourceUse, Step, names_in};
+use crate::catalog::{Batch, Catalog, Entry, EntryChange, Kind, Mark, Place, SourceUse, names_in};
 use crate::counting::Progress;
 use crate::header::PoolHeader;
 use crate::keys::{PoolKeys, Secret};
 use crate::leases::{Leases, Sessions};
+use crate::placing::demand_of_all;
 use crate::planted::{Bug, Planted};
-use crate::pool::Options;
-use crate::reader::FrameReader;
+use crate::pool::{Options, Stream};
+use crate::reader::{FrameReader, lock};
+use crate::recent::Recent;
 use crate::record::{FrameIndex, Record};
 use crate::registry::{Registry, dropped_key, sealed_record};
 use crate::replay::{Replayed, removed};
@@ -42,8 +44,8 @@ pub struct Shared {
     pub(crate) header: PoolHeader,
     pub(crate) frames: FrameReader,
     pub(crate) state: RwLock<State>,
-    /// The segments of each kind that were opened last for writing; 0 for none.
-    pub(crate) written: [AtomicU64; 2],
+    /// The segment of each stream that was opened last for writing.
+    pub(crate) written: Mutex<BTreeMap<Stream, SegmentNumber>>,
     /// How long the appliance has run in all, in nanoseconds; 0 while nobody says.
     pub(crate) witnessed: AtomicU64,
     /// Faults on purpose.
@@ -90,74 +92,14 @@ pub(crate) struct State {
     pub(crate) bad: Arc<BadPlaces>,
     /// Which segments were checked when.
     pub(crate) rounds: Rounds,
+    /// How segments are wanted kept, as far as it has changed and the disk was not told.
+    pub(crate) untold: BTreeMap<SegmentNumber, Demand>,
+    /// How segments are wanted kept by those of whom it was found since somebody began to look; see [`crate::placing`].
+    pub(crate) found: Option<BTreeMap<SegmentNumber, Demand>>,
     /// The drive had no room for the catalog, which is in memory: nothing is taken until the pool is opened again.
     pub(crate) is_full: bool,
     /// How often the drive was read since the process began.
     pub(crate) openings: u64,
-}
-
-/// What the catalog does not have yet.
-#[derive(Default)]
-pub(crate) struct Recent {
-    pub(crate) chunks: HashMap<Name, EntryChange>,
-    pub(crate) pages: HashMap<Name, EntryChange>,
-    pub(crate) staged: HashMap<Name, Arc<[u8]>>,
-    pub(crate) adopted: BTreeSet<(Name, MachineId)>,
-    pub(crate) records: Vec<crate::catalog::Change>,
-    pub(crate) stored: BTreeMap<SegmentNumber, (Kind, u64)>,
-    pub(crate) removed: BTreeSet<SegmentNumber>,
-    pub(crate) counted: BTreeMap<PointKey, bool>,
-    pub(crate) steps: Vec<Step>,
-}
-
-impl Recent {
-    /// Entries that wait for the catalog.
-    pub(crate) fn len(&self) -> usize {
-        let entries = self.chunks.len() + self.pages.len() + self.adopted.len();
-        entries + self.records.len() + self.removed.len() + self.counted.len()
-    }
-
-    /// Puts a chunk at a place.
-    pub(crate) fn put_chunk(&mut self, name: Name, place: Place) {
-        let change = self.chunks.entry(name).or_default();
-        (change.place, change.is_gone) = (Some(place), false);
-    }
-
-    /// Forgets further owners of a chunk.
-    pub(crate) fn forget_owners(&mut self, name: &Name) {
-        self.chunks.entry(*name).or_default().lost_owners = true;
-        let of_chunk = (*name, MachineId(0))..=(*name, MachineId(u64::MAX));
-        let known: Vec<_> = self.adopted.range(of_chunk).copied().collect();
-        known.iter().for_each(|owner| {
-            self.adopted.remove(owner);
-        });
-    }
-
-    /// Takes a chunk out: nobody holds it, and its segment is gone.
-    pub(crate) fn forget_chunk(&mut self, name: &Name) {
-        self.forget_owners(name);
-        let change = self.chunks.entry(*name).or_default();
-        (change.place, change.is_gone) = (None, true);
-    }
-
-    /// Takes a page out: nothing refers to it, and its segment is gone.
-    pub(crate) fn forget_page(&mut self, name: &Name) {
-        let change = self.pages.entry(*name).or_default();
-        (change.place, change.is_gone) = (None, true);
-    }
-
-    /// Puts a page at a place.
-    pub(crate) fn put_page(&mut self, name: Name, place: Place) {
-        let change = self.pages.entry(name).or_default();
-        (change.place, change.is_gone) = (Some(place), false);
-        self.note_stored(Kind::Pages, place);
-    }
-
-    /// Notes the bytes of a place that was written to.
-    pub(crate) fn note_stored(&mut self, kind: Kind, place: Place) {
-        let stored = self.stored.entry(place.frame.segment).or_insert((kind, 0));
-        stored.1 += u64::from(place.length);
-    }
 }
 
 impl Shared {
@@ -183,7 +125,7 @@ impl Shared {
     /// Whether nobody writes a segment any more. Says no for a while of one that was sealed just before.
     #[must_use]
     pub fn is_sealed(&self, segment: SegmentNumber) -> bool {
-        self.written.iter().all(|written| written.load(Ordering::Acquire) != segment.0)
+        lock(&self.written).values().all(|written| *written != segment)
     }
 
     /// The identity of the pool.
@@ -305,6 +247,8 @@ impl State {
             damage: Vec::new(),
             bad,
             rounds: Rounds::default(),
+            untold: BTreeMap::new(),
+            found: None,
             is_full: false,
             openings: 0,
         }
@@ -551,13 +495,24 @@ impl State {
             leaving: self.leaving.clone(),
             rounds: self.rounds.changes(),
             steps: self.recent.steps.clone(),
+            demands: self.recent.demands.clone(),
+            settled: self.recent.settled.clone(),
+            anybody: demand_of_all(&self.registry),
         };
         batch.chunks.sort_unstable_by_key(|(name, _)| *name);
         batch.pages.sort_unstable_by_key(|(name, _)| *name);
-        if let Err(error) = self.catalog().and_then(|catalog| catalog.write(&batch, &self.mark)) {
-            // Readers need them until they are in a catalog.
-            self.recent.records = batch.records;
-            return Err(error);
+        let written = match self.catalog().and_then(|catalog| catalog.write(&batch, &self.mark)) {
+            Ok(written) => written,
+            Err(error) => {
+                // Readers need them until they are in a catalog.
+                self.recent.records = batch.records;
+                return Err(error);
+            }
+        };
+        self.untold.extend(written.changed);
+        for (segment, demand) in self.found.is_some().then_some(written.found).into_iter().flatten() {
+            let known = self.found.get_or_insert_default().entry(segment).or_default();
+            *known = known.and(demand);
         }
         self.recent = Recent::default();
         self.rounds.saved();

@@ -2,10 +2,11 @@
 //! follows from the segments, on any drives that are enough.
 
 use model::archive::ArchiveError;
-use pool::catalog::Dump;
+use pool::catalog::{Dump, Place};
 use pool::layout::CATALOG;
 use pool::{Effort, Pool, PoolError, Reclaimed, Thrift};
 
+use crate::bays::Bays;
 use crate::folding::scrub_round;
 use crate::history::{Failure, History};
 use crate::host::Host;
@@ -76,11 +77,15 @@ impl History {
     fn settle(&self) -> Result<(), String> {
         let mut bays = self.host.bays.copy_without(&[]);
         let say = |error| format!("of a copy: {error}");
-        self.host.world_apart(&mut bays, self.counts.points).map_err(say)?;
+        // The pool says what its sources ask for, and is closed.
+        let open = |bays: &mut Bays, when: &str| {
+            let world = self.host.world_apart(bays, self.counts.points).map_err(say)?;
+            let pool = Pool::open(world, &Host::key(), self.host.options());
+            pool.map_err(|error| format!("{when} all work: {}", ArchiveError::from(error)))
+        };
+        drop(open(&mut bays, "before")?);
         bays.settle()?;
-        let world = self.host.world_apart(&mut bays, self.counts.points).map_err(say)?;
-        let pool = Pool::open(world, &Host::key(), self.host.options());
-        let pool = pool.map_err(|error| format!("after all work: {}", ArchiveError::from(error)))?;
+        let pool = open(&mut bays, "after")?;
         self.oracle.check_acknowledged(&pool).map_err(|what| format!("after all work: {what}"))
     }
 
@@ -100,12 +105,12 @@ impl History {
             return Err(wrong.clone());
         }
         let dump = pool.shared().dump().map_err(words)?;
-        // A pool that was just opened writes to none of the segments that were there, unless something was copied.
-        let copied = dump.used.iter().rfind(|(_, used)| used.live > 0).map(|(segment, _)| *segment);
-        let leaked = dump.chunks.iter().find(|(_, entry)| {
-            entry.references == 0 && entry.place.is_none_or(|place| Some(place.frame.segment) != copied)
-        });
-        if let Some((name, entry)) = leaked {
+        // A pool that was just opened writes to none of the segments that were there: only to those that it copied to.
+        let is_sealed = |place: Place| pool.shared().is_sealed(place.frame.segment);
+        let leaked = dump.chunks.iter();
+        let mut leaked =
+            leaked.filter(|(_, entry)| entry.references == 0 && entry.place.is_none_or(is_sealed));
+        if let Some((name, entry)) = leaked.next() {
             return Err(format!("chunk {name} is kept for nothing: {entry:?}"));
         }
         self.oracle.check_acknowledged(&pool)

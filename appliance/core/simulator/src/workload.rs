@@ -10,7 +10,7 @@ use model::archive::ArchiveError;
 use model::item::{Attributes, FileKind};
 use model::operation::Operation;
 use model::record::{Exception, ExceptionCause, Label, Machine, Point, Source, Totals, TreeRoot};
-use model::{DomainId, Name, ObjectId, SequenceNumber, Time};
+use model::{DomainId, Name, ObjectId, SequenceNumber, SourceId, Time};
 use pool::Pool;
 
 use crate::files::Files;
@@ -118,6 +118,9 @@ impl History {
     }
 
     fn change_setting(&mut self) -> Result<(), Failure> {
+        if self.random.chance(35) {
+            return self.change_placement();
+        }
         let key = ["retention", "schedule", "name"][self.random.index(3)].to_owned();
         let value = (!self.random.chance(25)).then(|| self.random.draw().to_le_bytes().to_vec());
         self.oracle.intent = Some(Intent::Setting(key.clone(), value.clone()));
@@ -125,6 +128,16 @@ impl History {
         self.oracle.intent = None;
         self.oracle.set(key, value);
         Ok(())
+    }
+
+    /// A source asks for what it has to be kept in another way, or as everything is.
+    fn change_placement(&mut self) -> Result<(), Failure> {
+        let all: Vec<SourceId> = self.oracle.sources.keys().copied().collect();
+        let Some(source) = all.get(self.random.index(all.len())) else { return Ok(()) };
+        let way = self.host.bays.draw_redundancy(&mut self.random);
+        // With fewer drives than it takes, the set keeps what it can and says what is at risk.
+        let asked = self.random.chance(70).then_some(way);
+        self.pool()?.set_placement(*source, asked).map_err(drive)
     }
 
     /// Begins a backup, from the newest point or in full.
@@ -185,7 +198,7 @@ impl History {
         let lacking: Vec<Name> =
             names.iter().zip(known).filter(|(_, known)| !known).map(|(n, _)| *n).collect();
         if let Some(bundle) = self.bundle(session.domain, &lacking)? {
-            self.pool()?.put_bundle(session.source.machine, bundle).map_err(drive)?;
+            self.pool()?.put_bundle(session.source.machine, session.source.id, bundle).map_err(drive)?;
         }
         if session.operations(&operations)? {
             self.sessions.push(session);

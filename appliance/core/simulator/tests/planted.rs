@@ -112,6 +112,11 @@ fn a_scrub_that_takes_what_a_crash_left_for_damage_is_found() {
     println!("{}", found(Bug::CheckBeyondMark));
 }
 
+#[test]
+fn a_source_that_does_not_get_what_it_asks_for_is_found() {
+    println!("{}", found(Bug::IgnoreDemands));
+}
+
 fn found_in_drives(bug: DrivesBug) -> Breach {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|error| error.into_inner());
     drives::planted::plant(Some(bug));

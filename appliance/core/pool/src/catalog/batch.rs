@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use medium::Demand;
 use model::archive::PointKey;
 use model::{MachineId, Name, SegmentNumber, SourceId};
 use redb::{ReadableTable, Table, WriteTransaction};
 
+use super::demands::{Demands, Settled, Written};
 use super::growth::{self, Step};
 use super::holders::Holders;
 use super::place::{ENTRY_LENGTH, Entry, Place};
@@ -32,6 +34,8 @@ pub struct EntryChange {
     pub is_gone: bool,
     /// Who owned it besides is forgotten.
     pub lost_owners: bool,
+    /// How it is wanted kept by those who get references to it.
+    pub demand: Demand,
 }
 
 /// What is to go into the catalog in one transaction.
@@ -61,6 +65,12 @@ pub struct Batch {
     pub(crate) rounds: Rounds,
     /// Points that were counted, in order, with what they brought.
     pub(crate) steps: Vec<Step>,
+    /// How segments are wanted kept by those who put something into them.
+    pub(crate) demands: BTreeMap<SegmentNumber, Demand>,
+    /// How segments are wanted kept, after all who have something in them were found.
+    pub(crate) settled: Option<Settled>,
+    /// What satisfies whoever it may be.
+    pub(crate) anybody: Demand,
 }
 
 type EntryTable<'a> = Table<'a, &'static [u8; 32], &'static [u8; ENTRY_LENGTH]>;
@@ -70,6 +80,7 @@ struct Sums {
     /// Bytes that become live in segments; negative if they cease to be.
     live: BTreeMap<SegmentNumber, i64>,
     sources: BTreeMap<SourceId, growth::Change>,
+    demands: Demands,
 }
 
 impl Sums {
@@ -92,8 +103,8 @@ impl Sums {
 
 impl Batch {
     /// Puts everything in and moves the mark.
-    pub(super) fn write(&self, write: &WriteTransaction, mark: &Mark) -> Result<(), PoolError> {
-        let mut sums = Sums::default();
+    pub(super) fn write(&self, write: &WriteTransaction, mark: &Mark) -> Result<Written, PoolError> {
+        let mut sums = Sums { demands: Demands::new(&self.demands, self.anybody), ..Sums::default() };
         let mut chunks = write.open_table(CHUNKS).map_err(failed("open chunks"))?;
         self.chunks
             .iter()
@@ -105,7 +116,8 @@ impl Batch {
         growth::write(write, &sums.sources, &self.steps)?;
         self.write_records(write)?;
         checks::write(write, &self.rounds, self.removed.iter())?;
-        self.write_state(write, mark)
+        self.write_state(write, mark)?;
+        sums.demands.write(write, &self.removed, self.settled.as_ref())
     }
 
     fn write_owners(&self, write: &WriteTransaction) -> Result<(), PoolError> {
@@ -223,5 +235,6 @@ fn change_entry(
         put(&after)?;
     }
     sums.add(&before, &after);
+    sums.demands.add(&before, &after, change.demand);
     Ok(())
 }

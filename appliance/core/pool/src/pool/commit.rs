@@ -11,12 +11,12 @@ use model::{CommitNumber, MachineId, Name, SegmentNumber};
 
 use crate::PoolError;
 use crate::catalog::{Mark, Place};
-use crate::layout::{SEGMENTS, SegmentKind};
+use crate::layout::SEGMENTS;
 use crate::planted::Bug;
-use crate::pool::Pool;
+use crate::pool::{Pool, Stream};
 use crate::record::{CommitMark, Record, RecordsBody, SegmentLength, encode_frame_index};
 use crate::replay::{Replayed, advance, removed};
-use crate::segment::{FramePlace, OpenSegment};
+use crate::segment::FramePlace;
 
 /// Bytes of records or indexes that go into one frame.
 const BODY_BYTES: usize = 1 << 20;
@@ -61,7 +61,7 @@ impl Pool {
             return Ok(());
         }
         let bundle = self.pages.finish(&mut self.compressor, &mut self.decompressor, Level::default())?;
-        let place = self.open_segment(SegmentKind::Meta)?.append_bundle(FrameKind::Pages, &bundle)?;
+        let place = self.open_segment(Stream::Meta)?.append_bundle(FrameKind::Pages, &bundle)?;
         let mut state = self.shared.state_mut();
         for (entry, range) in bundle.table().ranges() {
             let start = u32::try_from(range.start).unwrap_or(u32::MAX);
@@ -89,7 +89,7 @@ impl Pool {
         let length =
             u32::try_from(body.len()).map_err(|_| PoolError::Refused("a record is too long".into()))?;
         let packed = self.compressor.pack_checked(body, Level::default(), &mut self.decompressor)?;
-        self.open_segment(SegmentKind::Meta)?.append_body(kind, packed.codec, length, &packed.body)
+        self.open_segment(Stream::Meta)?.append_body(kind, packed.codec, length, &packed.body)
     }
 
     /// Writes records and the mark behind them; everything is durable after it.
@@ -126,11 +126,11 @@ impl Pool {
             let length = self.shared.state().mark.length_of(*segment)?;
             Some(SegmentLength { segment: *segment, length })
         }));
-        let open = |s: &OpenSegment| SegmentLength { segment: s.number(), length: s.length() };
-        lengths.extend(self.data.as_ref().map(open));
+        let data = self.open.iter().filter(|(stream, _)| **stream != Stream::Meta);
+        lengths.extend(data.map(|(_, s)| SegmentLength { segment: s.number(), length: s.length() }));
         let mark = CommitMark { number, previous, at: self.shared.world.clock.now(), lengths, base };
         let (hash, place) = self.write_records_frame(Vec::new(), Some(mark.clone()), &mut replayed)?;
-        let meta = self.meta.as_mut().ok_or(PoolError::Failed)?;
+        let meta = self.open.get_mut(&Stream::Meta).ok_or(PoolError::Failed)?;
         if !self.options.planted.has(Bug::AcknowledgeEarly) {
             meta.sync()?;
         }
@@ -150,11 +150,11 @@ impl Pool {
         let body = RecordsBody { records, mark };
         let bytes = minicbor::to_vec(&body).map_err(|e| PoolError::Refused(e.to_string()))?;
         // The mark must not open a segment of its own: the name of that would not be durable.
-        let place = if body.mark.is_some() && self.meta.is_some() {
+        let place = if body.mark.is_some() && self.open.contains_key(&Stream::Meta) {
             let length =
                 u32::try_from(bytes.len()).map_err(|_| PoolError::Refused("a record is too long".into()))?;
             let packed = self.compressor.pack_checked(&bytes, Level::default(), &mut self.decompressor)?;
-            let meta = self.meta.as_mut().ok_or(PoolError::Failed)?;
+            let meta = self.open.get_mut(&Stream::Meta).ok_or(PoolError::Failed)?;
             meta.append_body(FrameKind::Records, packed.codec, length, &packed.body)?
         } else {
             self.write_body(FrameKind::Records, &bytes)?
@@ -166,15 +166,12 @@ impl Pool {
     /// Everything that the mark will cover, and the names of the files that hold it.
     fn sync_before_mark(&mut self) -> Result<(), PoolError> {
         // Opens the meta segment if there is none, so that its name is synced here and not after the mark.
-        self.open_segment(SegmentKind::Meta)?;
+        self.open_segment(Stream::Meta)?;
         let planted = self.options.planted;
-        if let Some(data) = &mut self.data
-            && !planted.has(Bug::SkipFileSync)
-        {
-            data.sync()?;
-        }
-        if let Some(meta) = &mut self.meta {
-            meta.sync()?;
+        for (stream, open) in &mut self.open {
+            if *stream == Stream::Meta || !planted.has(Bug::SkipFileSync) {
+                open.sync()?;
+            }
         }
         if self.names_dirty {
             if !planted.has(Bug::SkipDirectorySync) {

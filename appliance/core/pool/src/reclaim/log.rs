@@ -62,7 +62,7 @@ impl Restated {
 
 impl Shared {
     /// Segments of the log with their lengths, oldest first.
-    fn log(&self) -> Result<Vec<(SegmentNumber, u64)>, PoolError> {
+    pub(crate) fn log(&self) -> Result<Vec<(SegmentNumber, u64)>, PoolError> {
         let (mut all, uses) = {
             let state = self.state();
             (state.mark.lengths.clone(), state.catalog()?.segments()?)

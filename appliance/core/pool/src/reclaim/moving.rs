@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chunk::{Entry, FrameKind, Level, NamingKey, VerifiedBuilder};
+use medium::Demand;
 use model::{DomainId, MachineId, Name, SegmentNumber};
 
 use crate::PoolError;
@@ -21,8 +22,10 @@ use crate::segment::FramePlace;
 /// What was copied out of segments.
 #[derive(Default)]
 pub(super) struct Moved {
-    /// Chunks that are not written yet, by their owner.
-    builders: BTreeMap<MachineId, VerifiedBuilder>,
+    /// Chunks that are not written yet, by how they are wanted kept and by their owner.
+    builders: BTreeMap<(Demand, MachineId), VerifiedBuilder>,
+    /// The highest segment that something was taken from.
+    highest: Option<SegmentNumber>,
     /// Chunks that go, with their lengths.
     pub(super) gone: Vec<(Name, u32)>,
     /// Segments of which not everything could be read.
@@ -53,6 +56,8 @@ impl Pool {
         if segment.header.kind != SegmentKind::Data {
             return Err(PoolError::SegmentHeader { segment: number, what: "it is not one of data" });
         }
+        let demand = shared.demand_of(number)?;
+        moved.highest = moved.highest.max(Some(number));
         let end = shared.state().mark.length_of(number).unwrap_or(0);
         let mut scan = Scan::new(&*segment.file, SEGMENT_HEADER_LENGTH as u64, end);
         let (mut expected, mut found, mut problem) = (SEGMENT_HEADER_LENGTH as u64, 0, None);
@@ -67,7 +72,7 @@ impl Pool {
             }
             let place = FramePlace { segment: number, offset, sealed_length: header.sealed_length() };
             match shared.frames.read(place) {
-                Ok(frame) => found += self.move_frame(place, &frame, moved, &mut gone)?,
+                Ok(frame) => found += self.move_frame(place, &frame, demand, moved, &mut gone)?,
                 Err(error) if error.is_of_place() => {
                     moved.unsure.insert(number);
                     problem.get_or_insert(error);
@@ -92,6 +97,7 @@ impl Pool {
         &mut self,
         frame: FramePlace,
         opened: &OpenedFrame,
+        demand: Demand,
         moved: &mut Moved,
         gone: &mut Vec<(Name, u32)>,
     ) -> Result<u64, PoolError> {
@@ -113,10 +119,10 @@ impl Pool {
             let key = self.naming_of(entry, place.owner, bytes, frame)?;
             needed += u64::from(entry.length);
             moved.copied += u64::from(entry.length);
-            let builder = moved.builders.entry(place.owner).or_default();
+            let builder = moved.builders.entry((demand, place.owner)).or_default();
             builder.push(&key, bytes)?;
             if builder.is_full() {
-                self.store_bundle(place.owner, builder)?;
+                self.store_bundle(demand, place.owner, moved.highest, builder)?;
             }
         }
         Ok(needed)
@@ -144,18 +150,24 @@ impl Pool {
 
     /// Writes what is left.
     pub(super) fn store_moved(&mut self, moved: &mut Moved) -> Result<(), PoolError> {
-        for (owner, mut builder) in std::mem::take(&mut moved.builders) {
+        for ((demand, owner), mut builder) in std::mem::take(&mut moved.builders) {
             if !builder.is_empty() {
-                self.store_bundle(owner, &mut builder)?;
+                self.store_bundle(demand, owner, moved.highest, &mut builder)?;
             }
         }
         Ok(())
     }
 
-    fn store_bundle(&mut self, owner: MachineId, builder: &mut VerifiedBuilder) -> Result<(), PoolError> {
+    fn store_bundle(
+        &mut self,
+        demand: Demand,
+        owner: MachineId,
+        above: Option<SegmentNumber>,
+        builder: &mut VerifiedBuilder,
+    ) -> Result<(), PoolError> {
         self.guard(|pool| {
             let bundle = pool.finish_bundle(builder, Level::default())?;
-            pool.append_chunks(owner, &bundle)
+            pool.append_chunks(owner, demand, above, &bundle)
         })
     }
 }

@@ -5,7 +5,7 @@ use medium::{Access, Disk};
 use model::archive::Archive;
 use model::item::{Extent, FileKind, Item, ItemKey};
 use model::record::Point;
-use model::{EntryName, ErrorKind, Name, ObjectId};
+use model::{EntryName, ErrorKind, Name, ObjectId, SourceId};
 use pool::Pool;
 use pool::layout::SEGMENT_HEADER_LENGTH;
 use pool::segment::FOOTER_TAIL_LENGTH;
@@ -24,7 +24,7 @@ pub(crate) fn back_up(home: &Home, pool: &mut Pool, number: u64) {
     let lacking: Vec<_> = all.iter().zip(known).filter(|(_, known)| !known).map(|(c, _)| c).collect();
     if !lacking.is_empty() {
         let (_, bundle) = bundle(&home.naming(pool), lacking);
-        pool.put_bundle(home.machine.id, bundle).unwrap();
+        pool.put_bundle(home.machine.id, home.source.id, bundle).unwrap();
     }
     home.commit(pool, number, files(&names, &all)).unwrap();
 }
@@ -43,7 +43,7 @@ fn is_sealed(bytes: &[u8]) -> bool {
     bytes[bytes.len() - FOOTER_TAIL_LENGTH..].starts_with(b"KFfooter")
 }
 
-fn damage(pool: &Pool) -> Vec<String> {
+pub(crate) fn damage(pool: &Pool) -> Vec<String> {
     let found = pool.shared().verify(None).unwrap();
     assert_eq!(found.damage.len() as u64, found.damage_count);
     found.damage
@@ -148,7 +148,7 @@ fn said_of(change: impl FnOnce(&[Name], &mut Vec<(ItemKey, Item)>)) -> Vec<Strin
     let disk = SimDisk::new(1);
     let (mut pool, home) = create(&disk, options());
     let (names, bundle) = bundle(&home.naming(&pool), chunks(1));
-    pool.put_bundle(home.machine.id, bundle).unwrap();
+    pool.put_bundle(home.machine.id, home.source.id, bundle).unwrap();
     let mut items = files(&names, &chunks(1));
     change(&names, &mut items);
     items.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -307,7 +307,7 @@ fn a_catalog_that_cannot_be_read_for_once_is_no_damage_and_heals() {
 }
 
 /// Every frame of a kind rots.
-fn rot_all(disk: &SimDisk, segment_kind: u8, frame_kind: u8) {
+pub(crate) fn rot_all(disk: &SimDisk, segment_kind: u8, frame_kind: u8) {
     for (path, bytes) in segments(disk, segment_kind) {
         for frame in frames_of(&bytes, frame_kind) {
             rot(disk, &path, frame, IN_PAYLOAD);
@@ -436,7 +436,7 @@ fn whoever_owned_a_lost_chunk_owns_the_one_that_another_machine_stored_again() {
     rot_all(&disk, DATA, CHUNKS);
     assert!(!damage(&pool).is_empty());
     let (names, bundle) = bundle(&pool.shared().keys().naming(second.domain), chunks(1));
-    pool.put_bundle(second.id, bundle).unwrap();
+    pool.put_bundle(second.id, SourceId(2), bundle).unwrap();
     let known = |pool: &Pool| {
         [home.machine.id, second.id]
             .map(|machine| pool.shared().known(machine, &names).unwrap() == [true; FILES])

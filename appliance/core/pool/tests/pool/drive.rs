@@ -1,11 +1,12 @@
 //! What tests do to the drive below a pool: its segments and frames, rot in them, and bytes that cannot be read.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use medium::sim::{Fault, FaultPlan, SimDisk};
-use medium::{Access, Disk, DiskError, File, Lock, Operation, Space};
+use medium::{Access, Demand, Disk, DiskError, File, Lock, Operation, Space};
 use pool::layout::SEGMENT_HEADER_LENGTH;
 
 /// Kinds of segments, as their headers say them.
@@ -202,11 +203,21 @@ impl File for BadFile {
     }
 }
 
-/// A drive that does something when a file is opened for the first time.
+/// A drive that does something when a file is opened for the first time, and that remembers what it is asked for.
 #[derive(Clone)]
 pub(crate) struct Watched {
     disk: SimDisk,
     then: Arc<Mutex<Option<(String, Then)>>>,
+    asked: Arc<Mutex<Asked>>,
+}
+
+/// What a drive was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// How files are wanted kept.
+    pub(crate) files: BTreeMap<String, Demand>,
+    /// That was all.
+    pub(crate) is_all: bool,
 }
 
 /// What is done.
@@ -215,7 +226,12 @@ type Then = Box<dyn FnOnce() + Send>;
 impl Watched {
     /// A drive that does nothing besides.
     pub(crate) fn new(disk: &SimDisk) -> Self {
-        Self { disk: disk.clone(), then: Arc::default() }
+        Self { disk: disk.clone(), then: Arc::default(), asked: Arc::default() }
+    }
+
+    /// What it was asked for.
+    pub(crate) fn asked(&self) -> Asked {
+        self.asked.lock().unwrap().clone()
     }
 
     /// When the file at `path` is opened the next time, `then` comes before.
@@ -247,6 +263,7 @@ impl Disk for Watched {
     }
 
     fn remove(&self, path: &str) -> Result<(), DiskError> {
+        self.asked.lock().unwrap().files.remove(path);
         self.disk.remove(path)
     }
 
@@ -264,6 +281,16 @@ impl Disk for Watched {
 
     fn lock(&self, path: &str) -> Result<Box<dyn Lock>, DiskError> {
         self.disk.lock(path)
+    }
+
+    fn ask(&self, path: &str, demand: Demand) -> Result<(), DiskError> {
+        self.asked.lock().unwrap().files.insert(path.to_owned(), demand);
+        Ok(())
+    }
+
+    fn asked_all(&self) -> Result<(), DiskError> {
+        self.asked.lock().unwrap().is_all = true;
+        Ok(())
     }
 
     fn space(&self) -> Result<Space, DiskError> {

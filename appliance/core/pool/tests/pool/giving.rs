@@ -30,7 +30,7 @@ fn relied_upon(disk: &SimDisk, catalog_batch: usize) -> (Pool, Home) {
     assert_eq!(reclaim(&mut pool), 0);
     home.commit(&mut pool, 2, files(&names, &chunks(2))).unwrap();
     drop(session);
-    pool.put_bundle(home.machine.id, bundle(&home.naming(&pool), chunks(90)).1).unwrap();
+    pool.put_bundle(home.machine.id, home.source.id, bundle(&home.naming(&pool), chunks(90)).1).unwrap();
     (pool, home)
 }
 

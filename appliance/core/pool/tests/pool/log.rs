@@ -2,8 +2,8 @@
 
 use medium::Disk;
 use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
-use model::SegmentNumber;
 use model::archive::PointKey;
+use model::{SegmentNumber, SourceId};
 use pool::layout::{SegmentLimits, segment_path};
 use pool::{Counted, Options, Pool, PoolError, Reclaimed, Thrift};
 
@@ -42,8 +42,8 @@ fn the_log_is_as_long_as_what_counts_in_it() {
     pool.set_setting("gone", Some(b"value".to_vec())).unwrap();
     pool.set_setting("gone", None).unwrap();
     let other = pool.add_machine(&label("other"), false).unwrap();
-    pool.put_bundle(other.id, bundle(&home.naming(&pool), [&chunks(1)[0]]).1).unwrap();
-    pool.put_bundle(home.machine.id, bundle(&home.naming(&pool), [&chunks(1)[0]]).1).unwrap();
+    pool.put_bundle(other.id, SourceId(2), bundle(&home.naming(&pool), [&chunks(1)[0]]).1).unwrap();
+    pool.put_bundle(home.machine.id, home.source.id, bundle(&home.naming(&pool), [&chunks(1)[0]]).1).unwrap();
     pool.commit(Vec::new()).unwrap();
     roll(&mut pool, &home, 1..=20);
     let early = log_bytes(&disk);
@@ -150,7 +150,7 @@ fn a_chunk_that_went_with_another_segment_is_found_in_the_one_that_stays() {
     drop_points(&mut pool, &home, [2]);
     reclaim(&mut pool);
     let before = segments(&disk, DATA).len();
-    pool.put_bundle(home.machine.id, bundle(&home.naming(&pool), &chunks(2)[1..]).1).unwrap();
+    pool.put_bundle(home.machine.id, home.source.id, bundle(&home.naming(&pool), &chunks(2)[1..]).1).unwrap();
     pool.commit(Vec::new()).unwrap();
     assert_eq!(segments(&disk, DATA).len(), before + 1);
     drop((session, pool));

@@ -16,6 +16,7 @@ mod giving;
 mod life;
 mod log;
 mod mending;
+mod placing;
 mod reading;
 mod reclaim;
 mod reserve;

@@ -156,7 +156,8 @@ fn what_a_backup_under_way_counts_on_is_not_given_back() {
         let lengths = pool.shared().known_lengths(home.machine.id, &home.names(&pool, 2), &session).unwrap();
         assert!(lengths.iter().all(Option::is_some), "who asked before need not");
         if again {
-            pool.put_bundle(home.machine.id, bundle(&home.naming(&pool), chunks(2)).1).unwrap();
+            pool.put_bundle(home.machine.id, home.source.id, bundle(&home.naming(&pool), chunks(2)).1)
+                .unwrap();
             assert_eq!(known(&pool, &home, 2), [true; FILES]);
         }
         if fenced {
@@ -195,7 +196,7 @@ fn a_held_chunk_of_a_condemned_segment_is_not_promised_to_later_backups() {
     drop(first);
     reclaim(&mut pool);
     if !is_known {
-        pool.put_bundle(home.machine.id, bundle(&home.naming(&pool), chunks(2)).1).unwrap();
+        pool.put_bundle(home.machine.id, home.source.id, bundle(&home.naming(&pool), chunks(2)).1).unwrap();
     }
     home.commit(&mut pool, 2, files(&names, &chunks(2))).unwrap();
     drop(second);

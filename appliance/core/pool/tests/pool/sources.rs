@@ -23,18 +23,18 @@ fn sources(pool: &mut Pool) -> BTreeMap<SourceId, SourceUse> {
     pool.shared().sources_in_use().unwrap()
 }
 
+/// A chunk of noise.
+pub(crate) fn noise(seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; 1000];
+    Random::new(seed + 7).fill(&mut bytes);
+    bytes
+}
+
 /// Makes a point of a source with a file for each of some chunks of noise; what it has is what was written of it.
-fn add(pool: &mut Pool, home: &Home, source: &Source, number: u64, seeds: &[u64]) {
-    let chunks: Vec<Vec<u8>> = seeds
-        .iter()
-        .map(|seed| {
-            let mut bytes = vec![0; 1000];
-            Random::new(*seed + 7).fill(&mut bytes);
-            bytes
-        })
-        .collect();
+pub(crate) fn add(pool: &mut Pool, home: &Home, source: &Source, number: u64, seeds: &[u64]) {
+    let chunks: Vec<Vec<u8>> = seeds.iter().map(|seed| noise(*seed)).collect();
     let (names, bundle) = bundle(&home.naming(pool), &chunks);
-    pool.put_bundle(home.machine.id, bundle).unwrap();
+    pool.put_bundle(home.machine.id, source.id, bundle).unwrap();
     let items = files(&names, &chunks).into_iter().map(|(key, item)| (key, Some(item)));
     let applied = ItemTree::default().apply(pool, &Root::EMPTY, items).map_err(tree_error).unwrap();
     pool.commit_point(new_point(source, number, applied.root)).unwrap();

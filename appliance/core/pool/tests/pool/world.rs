@@ -187,7 +187,7 @@ impl Home {
     /// Makes a point with a file for each chunk of a number, all of which are sent, also those that are known.
     pub(crate) fn add_point(&self, pool: &mut Pool, number: u64) -> Result<(), PoolError> {
         let (names, bundle) = bundle(&self.naming(pool), chunks(number));
-        pool.put_bundle(self.machine.id, bundle)?;
+        pool.put_bundle(self.machine.id, self.source.id, bundle)?;
         self.commit(pool, number, files(&names, &chunks(number)))
     }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use drives::{DriveSet, DrivesError, MemberState};
+use drives::{DriveSet, DrivesError, MemberState, MemberStatus};
+use medium::Redundancy;
 use medium::sim::{Fault, FaultPlan, Random, SimDisk};
 use model::archive::ArchiveError;
 
@@ -113,8 +114,8 @@ impl Bays {
 
     /// A drive is to be emptied, if there are enough without it; or one is written off that is away.
     pub(crate) fn retire(&mut self, random: &mut Random) -> Result<(), ArchiveError> {
-        let (Some(policy), Some(set)) = (self.policy, self.working()) else { return Ok(()) };
-        let needed = policy.group().map_or(policy.copies(), |(data, parity)| data + parity);
+        let Some(set) = self.working() else { return Ok(()) };
+        let needed = set.drives_needed();
         let members = set.members();
         let staying = members.iter().filter(|member| member.state == MemberState::InService).count();
         let is_safe = set.at_risk().is_empty();
@@ -124,6 +125,23 @@ impl Bays {
         }
         let drive = self.draw(random, stand).and_then(|place| self.bays[place].drive);
         drive.map_or(Ok(()), |drive| set.retire(drive)).map_err(words)
+    }
+
+    /// A way in which somebody may ask for what is his to be kept: no fewer drives may be lost than of everything else, and
+    /// there are enough.
+    pub(crate) fn draw_redundancy(&mut self, random: &mut Random) -> Redundancy {
+        let least = self.policy.map_or(0, |policy| Redundancy::from(policy).parity());
+        let stays = |member: &&MemberStatus| member.state == MemberState::InService;
+        let drives = self.working().map_or(DRIVES_MAX, |set| set.members().iter().filter(stays).count());
+        let all = [(1, 0), (1, 1), (1, 2), (2, 1), (3, 1), (2, 2), (3, 2)]
+            .map(|(data, parity)| Redundancy::new(data, parity));
+        let fits =
+            |way: &Redundancy| way.parity() >= least && usize::from(way.data() + way.parity()) <= drives;
+        let ways: Vec<Redundancy> = all.into_iter().flatten().filter(fits).collect();
+        ways.get(random.index(ways.len()))
+            .copied()
+            .or(self.policy.map(Redundancy::from))
+            .unwrap_or(Redundancy::ONE)
     }
 
     /// How many files are kept less often than they should be, if a drive is being emptied and none is failing.

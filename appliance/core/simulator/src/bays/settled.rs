@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use drives::MemberState;
 use medium::{Access, Disk, File};
-use model::ErrorKind;
+use model::{ErrorKind, SegmentNumber};
 
 use super::Bays;
 
@@ -18,7 +18,7 @@ type Places = BTreeMap<String, Vec<(usize, Vec<u8>)>>;
 impl Bays {
     /// Lets the set do all that is to be done while nobody writes, and looks at each drive. Nothing of a pool is open.
     pub(crate) fn settle(&mut self) -> Result<(), String> {
-        let (Some(policy), Some(set)) = (self.policy, self.set.clone()) else { return Ok(()) };
+        let Some(set) = self.set.clone() else { return Ok(()) };
         let mut steps = 0;
         while set
             .step(1 << 20, &|_| true)
@@ -34,8 +34,7 @@ impl Bays {
         self.learn();
         let members = set.members();
         let count = |state| members.iter().filter(|member| member.state == state).count();
-        let needed = policy.group().map_or(policy.copies(), |(data, parity)| data + parity);
-        let are_enough = count(MemberState::InService) >= needed;
+        let are_enough = count(MemberState::InService) >= set.drives_needed();
         if are_enough {
             if let Some(file) = set.at_risk().first() {
                 return Err(format!("after all work something is at risk: {file:?}"));
@@ -46,6 +45,8 @@ impl Bays {
         }
         let segments = self.gather("segments")?;
         for (name, places) in &segments {
+            let number = name.strip_suffix(".seg").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            let policy = set.policy_of(SegmentNumber(number.ok_or_else(|| format!("{name} is no segment"))?));
             let copies = policy.copies();
             let is_under_parity = policy.group().is_some() && places.len() == 1;
             if are_enough && places.len() != copies && !is_under_parity {

@@ -1,0 +1,305 @@
+//! How segments are wanted kept: what sources ask for, and which segments they have something in.
+//!
+//! Who puts something into a segment wants it kept in its way, and so does whoever refers to what is there already: that
+//! is known when its points are counted. So what is wanted of a segment only gets more, and what a source that goes or
+//! changes its mind wanted stays. When any source asks for something else, all are looked for anew: the trees of all
+//! points say who has something where. What is found counts at once where it is more, and where it is less only when all
+//! are found, and never of segments that were written to since the search began, nor before backups have ended that were
+//! under way then: what they wrote, no point refers to yet.
+//!
+//! The disk is told, and keeps segments accordingly; see [`medium::Disk::ask`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use medium::{Demand, Redundancy};
+use model::archive::PointKey;
+use model::item::{Extent, Item};
+use model::{SegmentNumber, SourceId};
+use tree::{Birth, BirthOf, Births, ItemTree, Items};
+
+use crate::PoolError;
+use crate::archive::tree_error;
+use crate::catalog::Settled;
+use crate::counting::Counted;
+use crate::layout::segment_path;
+use crate::leases::Lease;
+use crate::pool::Pool;
+use crate::record::Record;
+use crate::registry::Registry;
+use crate::state::{Shared, State};
+
+/// What the keys of settings begin with that say what sources ask for.
+pub(crate) const RESERVED: &str = "placement/";
+/// The setting that counts their changes.
+const CHANGES: &str = "placement/changes";
+
+/// What a source asks for; nothing if it takes what all get.
+#[must_use]
+pub fn placement_of(registry: &Registry, source: SourceId) -> Option<Redundancy> {
+    decode(registry.settings.get(&key_of(source))?)
+}
+
+/// The settings that say it.
+fn settings(registry: &Registry) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+    registry.settings.range(RESERVED.to_owned()..).take_while(|(key, _)| key.starts_with(RESERVED))
+}
+
+fn key_of(source: SourceId) -> String {
+    format!("{RESERVED}{}", source.0)
+}
+
+fn encode<T: minicbor::Encode<()>>(value: T) -> Result<Vec<u8>, PoolError> {
+    minicbor::to_vec(value).map_err(|error| PoolError::Refused(error.to_string()))
+}
+
+fn decode(value: &[u8]) -> Option<Redundancy> {
+    let (data, parity) = minicbor::decode(value).ok()?;
+    Redundancy::new(data, parity)
+}
+
+/// How a source wants kept what it has.
+pub(crate) fn demand_of(registry: &Registry, source: SourceId) -> Demand {
+    Demand::of(placement_of(registry, source))
+}
+
+/// What satisfies every source, which is how the log is wanted kept: without it nothing can be read.
+pub(crate) fn demand_of_all(registry: &Registry) -> Demand {
+    let asked = settings(registry).filter_map(|(_, value)| decode(value));
+    asked.fold(Demand::of(None), |all, asked| all.and(Demand::of(Some(asked))))
+}
+
+/// A name for what all sources ask for, another one after each change.
+fn digest(registry: &Registry) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for (key, value) in settings(registry) {
+        hasher.update(key.as_bytes()).update(&[0]).update(value).update(&[0]);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// A search under way for all who have something in segments.
+pub(crate) struct Placing {
+    /// What it goes by.
+    by: [u8; 32],
+    /// The last point that was begun with.
+    at: Option<PointKey>,
+    walk: Option<Walk>,
+    /// The first segment that something was written to since, and the backup that was the next.
+    first: SegmentNumber,
+    next: u64,
+    /// Something could not be read: what was not found may be there.
+    is_partial: bool,
+}
+
+/// What a point has that the one before it has not.
+struct Walk {
+    source: SourceId,
+    births: Births<Items, Arc<Shared>>,
+    _leases: Vec<Lease>,
+}
+
+impl Pool {
+    /// Has what a source has kept in another way from here on, or as all are that nobody asks for. Durable when this
+    /// returns; what is there already is kept so when all of it was found, by [`Self::reclaim`], and the disk got to it.
+    pub fn set_placement(&mut self, source: SourceId, asked: Option<Redundancy>) -> Result<(), PoolError> {
+        let (before, is_there, changes) = self.shared().registry(|registry| {
+            let changes =
+                registry.settings.get(CHANGES).and_then(|value| minicbor::decode::<u64>(value).ok());
+            (placement_of(registry, source), registry.sources.contains_key(&source), changes.unwrap_or(0))
+        });
+        if !is_there {
+            return Err(PoolError::Missing(format!("source {source}")));
+        }
+        if before == asked {
+            return Ok(());
+        }
+        // What it puts from here on goes elsewhere, and what nobody wants any more does not stay open.
+        self.commit(Vec::new())?;
+        self.seal_data(|demand, _| demand == Demand::of(before))?;
+        let asked = asked.map(|asked| encode((asked.data(), asked.parity()))).transpose()?;
+        let changes = Some(encode(changes.wrapping_add(1))?);
+        self.commit(vec![
+            Record::Setting { key: key_of(source), value: asked },
+            // Who changes its mind twice was counted otherwise in between.
+            Record::Setting { key: CHANGES.to_owned(), value: changes },
+        ])?;
+        self.guard(|pool| pool.ask_for_log())
+    }
+
+    /// Tells the disk of everything, after an opening.
+    pub(crate) fn ask_all(&mut self) -> Result<(), PoolError> {
+        let shared = Arc::clone(self.shared());
+        let demands = shared.state().catalog()?.demands()?;
+        shared.state_mut().untold.clear();
+        for (segment, demand) in demands {
+            shared.world.disk.ask(&segment_path(segment), demand)?;
+        }
+        self.ask_for_log()?;
+        Ok(shared.world.disk.asked_all()?)
+    }
+
+    /// Tells the disk how the log is wanted kept.
+    fn ask_for_log(&mut self) -> Result<(), PoolError> {
+        let shared = self.shared();
+        let demand = shared.registry(demand_of_all);
+        let of_log = shared.log()?.into_iter().map(|(number, _)| number);
+        for segment in of_log.chain(self.open_log()) {
+            shared.world.disk.ask(&segment_path(segment), demand)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the disk of what has changed.
+    pub(crate) fn tell_demands(&mut self) -> Result<(), PoolError> {
+        let shared = self.shared();
+        let untold = std::mem::take(&mut shared.state_mut().untold);
+        for (segment, demand) in untold {
+            shared.world.disk.ask(&segment_path(segment), demand)?;
+        }
+        Ok(())
+    }
+
+    /// Whether all who have something in segments are to be looked for.
+    fn is_unplaced(&self) -> Result<bool, PoolError> {
+        let state = self.shared().state();
+        let by = digest(&state.registry);
+        let known = state.catalog()?.demanded()?;
+        Ok(known.unwrap_or_else(|| digest(&Registry::default())) != by)
+    }
+
+    /// Looks for those who have something in segments, over no more than so many births, if somebody asks for something
+    /// else than when that was done. Everything is counted.
+    ///
+    /// # Errors
+    /// Those of the catalog. A point that cannot be read is passed over.
+    pub(crate) fn place(&mut self, births_max: usize) -> Result<Counted, PoolError> {
+        let shared = Arc::clone(self.shared());
+        let by = shared.registry(digest);
+        let mut placing = match self.placing.take() {
+            Some(placing) if placing.by == by => placing,
+            _ if !self.is_unplaced()? => {
+                shared.state_mut().found = None;
+                return Ok(Counted::All);
+            }
+            _ => self.begin_placing(by),
+        };
+        let mut left = births_max;
+        while left > 0 {
+            let Some(walk) = placing.walk(&shared)? else {
+                return self.finish_placing(placing);
+            };
+            if !find_some(&shared, walk, &mut left) {
+                placing.is_partial = true;
+                placing.walk = None;
+            } else if left > 0 {
+                placing.walk = None;
+            }
+            left = left.saturating_sub(1);
+            if shared.state().recent.len() >= self.batch_limit() {
+                self.flush_catalog()?;
+            }
+        }
+        self.placing = Some(placing);
+        Ok(Counted::More)
+    }
+
+    fn begin_placing(&self, by: [u8; 32]) -> Box<Placing> {
+        let first = self.open_segments().first().copied().unwrap_or(self.next_segment());
+        let shared = self.shared();
+        shared.state_mut().found = Some(BTreeMap::new());
+        let next = shared.sessions.next();
+        Box::new(Placing { by, at: None, walk: None, first, next, is_partial: false })
+    }
+
+    /// What nobody was found to want is not wanted any more.
+    fn finish_placing(&mut self, placing: Box<Placing>) -> Result<Counted, PoolError> {
+        let shared = Arc::clone(self.shared());
+        if shared.sessions.any_before(placing.next) {
+            self.placing = Some(placing);
+            return Ok(Counted::All);
+        }
+        self.commit(Vec::new())?;
+        self.flush_catalog()?;
+        let mut state = shared.state_mut();
+        let Some(found) = state.found.take() else { return Ok(Counted::More) };
+        let mut demands = BTreeMap::new();
+        if !placing.is_partial {
+            for (segment, known) in
+                state.catalog()?.demands()?.into_iter().filter(|(at, _)| *at < placing.first)
+            {
+                let wanted = found.get(&segment).copied().unwrap_or_default();
+                if wanted != known {
+                    demands.insert(segment, wanted);
+                }
+            }
+        }
+        state.recent.settled = Some(Settled { demands, by: placing.by });
+        drop(state);
+        self.flush_catalog()?;
+        Ok(Counted::More)
+    }
+}
+
+impl Shared {
+    /// How a segment is wanted kept: as all are if nobody is known to have something in it.
+    pub(crate) fn demand_of(&self, segment: SegmentNumber) -> Result<Demand, PoolError> {
+        let state = self.state();
+        let recent = state.recent.demands.get(&segment).copied().unwrap_or_default();
+        let known = state.catalog()?.demand(segment)?.and(recent);
+        Ok(if known == Demand::default() { Demand::of(None) } else { known })
+    }
+}
+
+impl Placing {
+    /// The walk to go on with; none behind the last point.
+    fn walk(&mut self, shared: &Arc<Shared>) -> Result<Option<&mut Walk>, PoolError> {
+        if self.walk.is_none() {
+            let Some((key, before)) = shared.state().counted_behind(self.at) else { return Ok(None) };
+            self.at = Some(key);
+            // Also those that are no part of history any more and that somebody reads.
+            let leases =
+                [before, Some(key)].into_iter().flatten().map(|point| shared.leases.hold(point)).collect();
+            let state = shared.state();
+            let root = |key: Option<PointKey>| {
+                state.root_in_row(key.map_or(SourceId(0), |key| key.source), key.map(|key| key.number))
+            };
+            let (before, after) = (root(before)?, root(Some(key))?);
+            drop(state);
+            let births = ItemTree::default().births(Arc::clone(shared), &before, &after);
+            self.walk = Some(Walk { source: key.source, births, _leases: leases });
+        }
+        Ok(self.walk.as_mut())
+    }
+}
+
+impl State {
+    /// The next counted point behind one, and the one before it of the same source.
+    fn counted_behind(&self, at: Option<PointKey>) -> Option<(PointKey, Option<PointKey>)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let next = *self.counted.range((at.map_or(Unbounded, Excluded), Unbounded)).next()?;
+        let before = self.counted.range(..next).next_back().copied();
+        Some((next, before.filter(|before| before.source == next.source)))
+    }
+
+    /// Notes what a source has.
+    fn want_all(&mut self, source: SourceId, births: Vec<BirthOf<Items>>) {
+        let demand = demand_of(&self.registry, source);
+        for birth in births {
+            if let Birth::Item(_, Item::Extent(Extent::Chunk { name, .. })) = birth {
+                let change = self.recent.chunks.entry(name).or_default();
+                change.demand = change.demand.and(demand);
+            }
+        }
+    }
+}
+
+/// Notes what a walk finds; false if something cannot be read.
+fn find_some(shared: &Shared, walk: &mut Walk, left: &mut usize) -> bool {
+    let found: Result<Vec<_>, _> =
+        walk.births.by_ref().take(*left).map(|birth| birth.map_err(tree_error)).collect();
+    let Ok(found) = found else { return false };
+    *left -= found.len();
+    shared.state_mut().want_all(walk.source, found);
+    true
+}
