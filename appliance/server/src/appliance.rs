@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use model::archive::{Archive, ArchiveError};
 use model::record::{Label, Machine, RestoreGrant, Source};
-use model::{ErrorKind, MachineId};
+use model::{ErrorKind, MachineId, SourceId};
 use pool::{Pool, PoolArchive, PoolError, Readings, Scope, Shared};
 use wire::{Peer, Reply, Request};
 
@@ -57,6 +57,15 @@ impl Appliance {
     /// What was measured of points.
     pub(crate) fn figures(&self) -> &Figures {
         &self.figures
+    }
+
+    /// A source by the names of its machine and of itself.
+    pub(crate) fn source_named(&self, machine: &Label, source: &Label) -> Result<SourceId, ArchiveError> {
+        let found = self
+            .storage
+            .shared()
+            .registry(|registry| registry.source_named(machine, source).map(|found| found.id));
+        found.ok_or_else(|| ArchiveError::missing(format!("the source {machine}/{source}")))
     }
 
     /// The certificate authority of this appliance, made at its first use.

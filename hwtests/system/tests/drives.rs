@@ -6,10 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use system::{
-    BlankDisk, DRIVE_BYTES, Filesystem, Fleet, History, LoopDisk, Site, copy, expect, is_mounted, row_at,
-    run, said, text,
+    BlankDisk, DRIVE_BYTES, Filesystem, Fleet, History, LoopDisk, Site, copy, expect, is_mounted, noise,
+    row_at, run, said, text,
 };
 
 const MIB: u64 = 1 << 20;
@@ -47,6 +47,62 @@ fn without_copies_a_lost_drive_costs_what_was_on_it_and_that_is_listed() {
     fleet.wait_until_healed().unwrap();
     fleet.wait_for("marks go when it is back", |_| marked(&fleet) == 0).unwrap();
     history.conclude(&fleet.site).unwrap();
+}
+
+/// Two sources are kept on three drives, one of them by its own wish twice: it loses nothing by any drive.
+#[test]
+fn a_source_is_kept_as_it_asks_whatever_the_rest_is() {
+    let mut fleet = Fleet::start(3, &["--copies", "1"]).unwrap();
+    let mut history = History::begin(&fleet.site, 17).unwrap();
+    fleet.make_points(&mut history, 3).unwrap();
+    let scratch = fleet.site.path("scratch");
+    fs::create_dir(&scratch).unwrap();
+    for number in 0..6 {
+        fs::write(scratch.join(number.to_string()), noise(number, 2 << 20)).unwrap();
+    }
+    expect(&mut fleet.site.agent(&["source", "add", "scratch", text(&scratch)]).unwrap(), 0).unwrap();
+    // Each file in a segment of its own: some on each drive.
+    for number in 6..12 {
+        fs::write(scratch.join(number.to_string()), noise(number, 2 << 20)).unwrap();
+        expect(&mut fleet.site.agent(&["backup", "scratch"]).unwrap(), 0).unwrap();
+        fleet.restart().unwrap();
+    }
+    let policy =
+        |policy: &str, source: &str| fleet.keepfast(&["drive", "policy", policy, "--source", source]);
+    assert_eq!(
+        policy("copies=2", "web1/files").unwrap(),
+        "what web1/files has is kept with copies=2 from here on\n"
+    );
+    fleet.wait_for("it is known what the source has", |found| found["is_searching"] == false).unwrap();
+    fleet.wait_until_healed().unwrap();
+    let found = fleet.list().unwrap();
+    assert_eq!(found["sources"], json!([{ "source": "web1/files", "policy": "copies=2" }]));
+    // What comes later is kept so as well, also after a restart.
+    fleet.make_points(&mut history, 2).unwrap();
+    fleet.wait_until_healed().unwrap();
+    let mut lost = 0;
+    for drive in 0..3 {
+        fleet.pull(drive).unwrap();
+        fleet.wait_until_out(&[drive]).unwrap();
+        history.check_all(&fleet.site).unwrap();
+        let out = fleet.site.path("out");
+        let mut restore = fleet.site.keepfast(&["restore", "web1/scratch", "--to", text(&out)]).unwrap();
+        lost += usize::from(!run(&mut restore).unwrap().status.success());
+        fs::remove_dir_all(&out).unwrap();
+        fleet.bring_back(drive).unwrap();
+        fleet.wait_until_healed().unwrap();
+    }
+    assert!(lost > 0, "the other one is not kept twice");
+
+    let refused = |arguments: &[&str]| said(&mut fleet.site.keepfast(arguments).unwrap(), 1).unwrap().1;
+    let words = refused(&["drive", "policy", "parity=4+2", "--source", "web1/files"]);
+    assert!(words.contains("parity=4+2 takes 6 drives and 3 are in service"), "{words}");
+    let words = refused(&["drive", "policy", "copies=2", "--source", "web1/nothing"]);
+    assert!(words.contains("the source web1/nothing"), "{words}");
+    fleet.keepfast(&["drive", "policy", "pool", "--source", "web1/files"]).unwrap();
+    assert_eq!(fleet.list().unwrap()["sources"], json!([]));
+    history.conclude(&fleet.site).unwrap();
+    assert!(fleet.keepfast(&["pool", "audit"]).unwrap().ends_with("; 0 wrong\n"));
 }
 
 /// The reason why the drive at a place is not used, once it is told in the list and in the log.

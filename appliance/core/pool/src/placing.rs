@@ -101,7 +101,7 @@ struct Walk {
 
 impl Pool {
     /// Has what a source has kept in another way from here on, or as all are that nobody asks for. Durable when this
-    /// returns; what is there already is kept so when all of it was found, by [`Self::reclaim`], and the disk got to it.
+    /// returns; what is there already is kept so when all of it was found, by [`Self::place`], and the disk got to it.
     pub fn set_placement(&mut self, source: SourceId, asked: Option<Redundancy>) -> Result<(), PoolError> {
         let (before, is_there, changes) = self.shared().registry(|registry| {
             let changes =
@@ -160,25 +160,18 @@ impl Pool {
         Ok(())
     }
 
-    /// Whether all who have something in segments are to be looked for.
-    fn is_unplaced(&self) -> Result<bool, PoolError> {
-        let state = self.shared().state();
-        let by = digest(&state.registry);
-        let known = state.catalog()?.demanded()?;
-        Ok(known.unwrap_or_else(|| digest(&Registry::default())) != by)
-    }
-
     /// Looks for those who have something in segments, over no more than so many births, if somebody asks for something
-    /// else than when that was done. Everything is counted.
+    /// else than when that was done. To be called when everything is counted; [`Self::reclaim`] does so when there is
+    /// nothing to give back.
     ///
     /// # Errors
     /// Those of the catalog. A point that cannot be read is passed over.
-    pub(crate) fn place(&mut self, births_max: usize) -> Result<Counted, PoolError> {
+    pub fn place(&mut self, births_max: usize) -> Result<Counted, PoolError> {
         let shared = Arc::clone(self.shared());
         let by = shared.registry(digest);
         let mut placing = match self.placing.take() {
             Some(placing) if placing.by == by => placing,
-            _ if !self.is_unplaced()? => {
+            _ if !shared.is_unplaced()? => {
                 shared.state_mut().found = None;
                 return Ok(Counted::All);
             }
@@ -242,6 +235,20 @@ impl Pool {
 }
 
 impl Shared {
+    /// Whether all who have something in segments are to be looked for.
+    fn is_unplaced(&self) -> Result<bool, PoolError> {
+        let state = self.state();
+        let by = digest(&state.registry);
+        let known = state.catalog()?.demanded()?;
+        Ok(known.unwrap_or_else(|| digest(&Registry::default())) != by)
+    }
+
+    /// Whether it is known of every segment how it is wanted kept, as far as any source asks for something.
+    pub fn is_placed(&self) -> Result<bool, PoolError> {
+        let asks = self.registry(|registry| settings(registry).any(|(_, value)| decode(value).is_some()));
+        Ok(!self.is_unplaced()? && (self.is_counted() || !asks))
+    }
+
     /// How a segment is wanted kept: as all are if nobody is known to have something in it.
     pub(crate) fn demand_of(&self, segment: SegmentNumber) -> Result<Demand, PoolError> {
         let state = self.state();

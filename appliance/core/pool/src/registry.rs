@@ -77,6 +77,12 @@ impl Registry {
         self.sources.values().find(|s| s.machine == machine && s.label == *label)
     }
 
+    /// A source by the names of its machine and of itself.
+    #[must_use]
+    pub fn source_named(&self, machine: &Label, source: &Label) -> Option<&Source> {
+        self.source(self.machine(machine)?.id, source)
+    }
+
     /// A point, also if it was taken out of history and is not counted out yet.
     #[must_use]
     pub fn readable(&self, source: SourceId, number: u64) -> Option<&Arc<Point>> {

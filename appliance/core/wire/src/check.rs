@@ -8,6 +8,7 @@ use model::EntryName;
 use model::record::{EXCEPTIONS_MAX, Exception, Label, Machine, Point, RestoreGrant};
 
 use crate::WireError;
+use crate::drive::DriveOrder;
 use crate::frame::BODY_MAX;
 use crate::keeping::Order;
 use crate::message::{ITEMS_MAX, NAMES_MAX, OPERATIONS_MAX, Reply, Request};
@@ -135,6 +136,10 @@ pub(crate) fn request(request: &Request) -> Result<(), WireError> {
         }
         Request::Revoke { machine } => label(machine),
         Request::Keep { order: Order::SetPolicy { machine, source, .. } } => {
+            label(machine)?;
+            label(source)
+        }
+        Request::Drives { order: DriveOrder::SetPlacement { machine, source, .. } } => {
             label(machine)?;
             label(source)
         }

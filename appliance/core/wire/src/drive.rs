@@ -3,6 +3,7 @@
 //! Paths are those of the appliance. A drive is named by the beginning of its UUID, as far as it names only one.
 
 use minicbor::{Decode, Encode};
+use model::record::Label;
 
 /// A directory or a disk that is to become a drive.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -72,6 +73,33 @@ pub enum DriveOrder {
         #[n(0)]
         policy: String,
     },
+    /// Keeps what a source has another way.
+    #[n(7)]
+    SetPlacement {
+        /// The machine.
+        #[n(0)]
+        machine: Label,
+        /// The source.
+        #[n(1)]
+        source: Label,
+        /// How; none if it is kept as the pool is.
+        #[n(2)]
+        policy: Option<String>,
+    },
+}
+
+/// A source of which something is kept another way than the pool.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Placement {
+    /// The machine.
+    #[n(0)]
+    pub machine: Label,
+    /// The source.
+    #[n(1)]
+    pub source: Label,
+    /// How it is kept.
+    #[n(2)]
+    pub policy: String,
 }
 
 /// The answer to a [`DriveOrder`].
@@ -95,6 +123,14 @@ pub enum DriveAnswer {
         /// How many these are.
         #[n(4)]
         lost_count: u64,
+        /// Sources that are kept another way.
+        #[n(5)]
+        #[cbor(default)]
+        placements: Vec<Placement>,
+        /// It is not known yet of every segment how it is to be kept.
+        #[n(6)]
+        #[cbor(default)]
+        is_searching: bool,
     },
     /// To `Plan`.
     #[n(1)]

@@ -13,6 +13,9 @@ pub(super) const EXAMPLES: &str = "Examples:
   keepfast drive add /mnt/d --parity 4+2    with six drives, any two of them may be lost
   keepfast drive list
   keepfast drive replace 5b1c /dev/sdd      what 5b1c... holds goes to the others, then it can be taken out
+  keepfast drive policy parity=4+2          keeps everything so from here on, what is there already too
+  keepfast drive policy copies=3 --source web1/ledger
+                                            this source is kept on three drives, whatever the rest is
   keepfast drive rejoin /mnt/b              after it was away and has been mounted anew";
 
 /// What becomes a drive.
@@ -52,7 +55,8 @@ pub(crate) enum DriveCommand {
     /// List drives
     ///
     /// The columns are the drive, what it is to the pool, its capacity, what is free, its segments, those of them with too
-    /// few copies, errors, where it is, and why it is not used. The exit code is 3 if something has too few copies or a
+    /// few copies, errors, where it is, and why it is not used. Sources that are kept otherwise than the rest come
+    /// after them. The exit code is 3 if something has too few copies, or may have, or a
     /// drive is not in service.
     List(Listing),
     /// Move what a drive holds to the others, then let go of it
@@ -94,9 +98,15 @@ pub(crate) enum DriveCommand {
         data: Data,
     },
     /// Keep what is stored another way
+    ///
+    /// What a source has can be kept otherwise than the rest: more safely, or with less room. What others have as well is
+    /// kept as safely as any of them asks for. What is there already is copied, or gets parity, while the appliance runs.
     Policy {
-        /// copies=2, or parity=4+2
+        /// copies=2, or parity=4+2; with --source also pool, which is as the pool is kept
         policy: String,
+        /// Only of what this source has
+        #[arg(long, value_name = "MACHINE/SOURCE")]
+        source: Option<String>,
         #[command(flatten)]
         data: Data,
     },

@@ -9,12 +9,15 @@ use anyhow::{Context, bail};
 use hardware::{Hardware, Located, Rhythm};
 use serde_json::{Value, json};
 use terminal::Done;
-use wire::drive::{self, DriveAnswer, DriveOrder, DriveRow};
+use wire::drive::{self, DriveAnswer, DriveOrder, DriveRow, Placement};
 
+use super::source_named;
 use crate::access::Access;
 use crate::cli::drive::{DriveCommand, Newcomer};
 use crate::cli::{Data, Listing};
 
+/// What stands for no policy of a source's own.
+const AS_THE_POOL: &str = "pool";
 /// Longest line in which a disk is confirmed.
 const LINE_MAX: u64 = 1024;
 
@@ -36,7 +39,12 @@ pub(crate) fn run(command: DriveCommand) -> anyhow::Result<Done> {
         }
         DriveCommand::Rejoin { path, data } => order(&data, DriveOrder::Rejoin { path: text(&path)? }),
         DriveCommand::Locate { drive, seconds, data } => locate(&data, &drive, seconds),
-        DriveCommand::Policy { policy, data } => order(&data, DriveOrder::SetPolicy { policy }),
+        DriveCommand::Policy { policy, source: None, data } => order(&data, DriveOrder::SetPolicy { policy }),
+        DriveCommand::Policy { policy, source: Some(source), data } => {
+            let (machine, source) = source_named(&source)?;
+            let policy = Some(policy).filter(|policy| policy != AS_THE_POOL);
+            order(&data, DriveOrder::SetPlacement { machine, source, policy })
+        }
     }
 }
 
@@ -93,7 +101,7 @@ fn confirmed(access: &Access, newcomer: &Newcomer) -> anyhow::Result<drive::Newc
 
 fn list(listing: &Listing) -> anyhow::Result<Done> {
     let access = Access::open(&listing.data.data)?;
-    let DriveAnswer::Drives { policy, drives, at_risk, lost, lost_count } =
+    let DriveAnswer::Drives { policy, drives, at_risk, lost, lost_count, placements, is_searching } =
         access.drives(DriveOrder::List)?
     else {
         bail!("the appliance answered something else")
@@ -106,16 +114,30 @@ fn list(listing: &Listing) -> anyhow::Result<Done> {
             "segments_at_risk": at_risk,
             "lost": lost,
             "lost_count": lost_count,
+            "sources": placements.iter().map(|one| json!({
+                "source": format!("{}/{}", one.machine, one.source),
+                "policy": one.policy,
+            })).collect::<Vec<_>>(),
+            "is_searching": is_searching,
         });
         writeln!(out, "{value:#}")?;
     } else {
         drives.iter().try_for_each(|drive| writeln!(out, "{}", line(drive)))?;
         lost.iter().try_for_each(|path| writeln!(out, "lost\t{path}"))?;
+        for Placement { machine, source, policy } in &placements {
+            writeln!(out, "{machine}/{source}\tkept with {policy}")?;
+        }
+        if is_searching {
+            writeln!(
+                out,
+                "what these sources have is being looked for; until it is found it may have too few copies"
+            )?;
+        }
         let few = at_risk.saturating_sub(lost_count);
         writeln!(out, "kept with {policy}; {few} segments have too few copies, {lost_count} have none")?;
     }
     let is_whole = |drive: &DriveRow| matches!(drive.state.as_str(), "in service" | "retiring" | "retired");
-    let is_well = at_risk == 0 && drives.iter().all(is_whole);
+    let is_well = at_risk == 0 && !is_searching && drives.iter().all(is_whole);
     Ok(if is_well { Done::Whole } else { Done::WithExceptions })
 }
 

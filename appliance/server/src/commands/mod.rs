@@ -12,7 +12,9 @@ mod retention;
 mod serve;
 mod token;
 
+use anyhow::Context;
 use clap::CommandFactory;
+use model::record::Label;
 use terminal::Done;
 
 use crate::cli::{Cli, Command};
@@ -46,6 +48,12 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Done> {
         }
         Command::Manual => manual(),
     }
+}
+
+/// Reads MACHINE/SOURCE.
+fn source_named(text: &str) -> anyhow::Result<(Label, Label)> {
+    let (machine, source) = text.split_once('/').context("a source is written MACHINE/SOURCE")?;
+    Ok((Label::new(machine)?, Label::new(source)?))
 }
 
 fn manual() -> anyhow::Result<Done> {

@@ -6,13 +6,13 @@ use anyhow::{Context, bail};
 use host::HostClock;
 use medium::Clock;
 use model::Place;
-use model::record::Label;
 use retention::quantity::{Size, parse_bytes};
 use retention::{Day, Policy, PoolBounds, SIMULATED, SourceDay, Workload, simulate};
 use serde_json::{Value, json};
 use terminal::Done;
 use wire::keeping::{Admit, Hold, Kept, Order, SourceForecast};
 
+use super::source_named;
 use crate::access::Access;
 use crate::cli::{Data, Listing, RetentionCommand, Simulate};
 
@@ -25,8 +25,7 @@ pub(crate) fn run(command: RetentionCommand) -> anyhow::Result<Done> {
     match command {
         RetentionCommand::Show(listing) => show(&listing),
         RetentionCommand::Set { source, rules, data } => {
-            let (machine, source) = source.split_once('/').context("a source is written MACHINE/SOURCE")?;
-            let (machine, source) = (Label::new(machine)?, Label::new(source)?);
+            let (machine, source) = source_named(&source)?;
             order(&data, Order::SetPolicy { machine, source, text: text(&rules) })
         }
         RetentionCommand::Bounds { rules, data } => order(&data, Order::SetBounds { text: text(&rules) }),

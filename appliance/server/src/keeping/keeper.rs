@@ -140,6 +140,9 @@ impl Keeper {
         }
         self.has_folded |= self.refusals.has_left_room();
         if !self.is_pressed && !self.has_folded {
+            if pool.place(BIRTHS)? == Counted::More {
+                return Ok(Duration::ZERO);
+            }
             self.refusals.note_end();
             return Ok(LOOK_EVERY);
         }

@@ -36,12 +36,7 @@ pub(crate) fn answer(appliance: &Appliance, order: Order) -> Result<Kept, Archiv
             set(appliance, BOUNDS, bounds.map_err(|error| unreadable(&error))?)
         }
         Order::SetPolicy { machine, source, text } => {
-            let found = shared.registry(|registry| {
-                let machine = registry.machine(&machine)?;
-                registry.source(machine.id, &source).map(|source| source.id)
-            });
-            let found =
-                found.ok_or_else(|| ArchiveError::missing(format!("the source {machine}/{source}")))?;
+            let found = appliance.source_named(&machine, &source)?;
             let policy = text.map(|text| Policy::parse(&text).map(|policy| policy.encode())).transpose();
             set(appliance, &policy_key(found), policy.map_err(|error| unreadable(&error))?)
         }

@@ -7,11 +7,13 @@ use anyhow::{Context, bail};
 use drives::{DriveSet, DriveUuid, DrivesError, MemberState, MemberStatus, Policy, PoolUuid};
 use hardware::{Content, HardwareError, Kind, Mounted};
 use host::HostEntropy;
-use medium::{Disk, Space};
+use medium::{Disk, Redundancy, Space};
 use model::ErrorKind;
+use model::SourceId;
 use model::archive::ArchiveError;
+use pool::placement_of;
 use tracing::info;
-use wire::drive::{DriveAnswer, DriveOrder, DriveRow, Newcomer};
+use wire::drive::{DriveAnswer, DriveOrder, DriveRow, Newcomer, Placement};
 
 use super::admitting::{drive_in, is_device};
 use super::places::{Place, Places};
@@ -21,6 +23,8 @@ use crate::storage::Storage;
 
 /// How what is stored is kept if nobody says.
 const POLICY: Policy = Policy::Copies(2);
+/// Most sources that an answer lists.
+const PLACEMENTS_MAX: usize = 1_000;
 /// Most segments without a copy that an answer lists.
 const LOST_MAX: usize = 10_000;
 
@@ -29,7 +33,7 @@ pub(crate) fn answer(appliance: &Appliance, order: DriveOrder) -> Result<DriveAn
     let (rack, storage) = (appliance.rack(), appliance.storage());
     let _order = (order != DriveOrder::List).then(|| locked(&rack.orders));
     let done = match order {
-        DriveOrder::List => return Ok(rack.list()),
+        DriveOrder::List => return Ok(rack.list(placements(storage), !storage.shared().is_placed()?)),
         DriveOrder::Plan { newcomer } => {
             let plan = rack.plan_disk(Path::new(&newcomer.path), newcomer.force).map_err(told)?;
             let what = plan.confirmation.what().to_owned();
@@ -40,6 +44,11 @@ pub(crate) fn answer(appliance: &Appliance, order: DriveOrder) -> Result<DriveAn
         DriveOrder::Replace { drive, newcomer } => rack.replace(storage, &drive, &newcomer),
         DriveOrder::Rejoin { path } => rack.rejoin(Path::new(&path)),
         DriveOrder::SetPolicy { policy } => rack.set_policy(&policy),
+        DriveOrder::SetPlacement { machine, source, policy } => {
+            let found = appliance.source_named(&machine, &source)?;
+            let placed = rack.set_placement(storage, found, policy.as_deref());
+            placed.map(|kept| format!("what {machine}/{source} has is kept {kept} from here on"))
+        }
     };
     Ok(DriveAnswer::Done { sentence: done.map_err(told)? })
 }
@@ -200,6 +209,28 @@ impl Rack {
         Ok(format!("the pool is kept with {} from here on", policy_text(policy)))
     }
 
+    /// Keeps what a source has another way than the rest, or the same way again; which one, in words.
+    fn set_placement(
+        &self,
+        storage: &Storage,
+        source: SourceId,
+        policy: Option<&str>,
+    ) -> anyhow::Result<String> {
+        let policy = policy.map(parse_policy).transpose()?;
+        if let Some(policy) = policy {
+            let members = self.several()?.members();
+            let there = members.iter().filter(|member| member.state == MemberState::InService).count();
+            if there < policy.drives() {
+                let (wanted, drives) = (policy_text(policy), policy.drives());
+                bail!(
+                    "{wanted} takes {drives} drives and {there} are in service; `keepfast drive add` takes another one in"
+                );
+            }
+        }
+        storage.change(move |pool| pool.set_placement(source, policy.map(Redundancy::from)))?;
+        Ok(policy.map_or_else(|| "as the pool is".into(), |policy| format!("with {}", policy_text(policy))))
+    }
+
     /// Takes a drive back. One on a whole disk is mounted anew; one in a directory has been, by its operator.
     fn rejoin(&self, path: &Path) -> anyhow::Result<String> {
         let set = self.several()?;
@@ -276,11 +307,20 @@ impl Rack {
         }
     }
 
-    fn list(&self) -> DriveAnswer {
+    fn list(&self, placements: Vec<Placement>, is_searching: bool) -> DriveAnswer {
         let Some(set) = self.set() else {
             let row = self.only_row(self.disk.space().ok());
             let (policy, lost) = (policy_text(Policy::Copies(1)), Vec::new());
-            return DriveAnswer::Drives { policy, drives: vec![row], at_risk: 0, lost, lost_count: 0 };
+            let drives = vec![row];
+            return DriveAnswer::Drives {
+                policy,
+                drives,
+                at_risk: 0,
+                lost,
+                lost_count: 0,
+                placements,
+                is_searching,
+            };
         };
         let known = self.known();
         let members = set.members();
@@ -311,8 +351,22 @@ impl Rack {
             at_risk: at_risk_count,
             lost,
             lost_count,
+            placements,
+            is_searching,
         }
     }
+}
+
+/// Sources that ask for what they have to be kept another way than the rest.
+fn placements(storage: &Storage) -> Vec<Placement> {
+    storage.shared().registry(|registry| {
+        let asks = registry.sources.values().filter_map(|source| {
+            let policy = policy_text(placement_of(registry, source.id)?.into());
+            let machine = registry.machines.get(&source.machine)?.label.clone();
+            Some(Placement { machine, source: source.label.clone(), policy })
+        });
+        asks.take(PLACEMENTS_MAX).collect()
+    })
 }
 
 impl Known {

@@ -10,7 +10,7 @@ use model::{DomainId, EntryName, ErrorKind, MachineId, Name, ObjectId, SequenceN
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use wire::drive::{DriveAnswer, DriveOrder, DriveRow, Newcomer};
+use wire::drive::{DriveAnswer, DriveOrder, DriveRow, Newcomer, Placement};
 use wire::keeping::{
     AdmissionFigures, Admit, AuditReport, DriveForecast, Foretold, Hold, Kept, Order, PlannedFold,
     SourceForecast, SourcePolicy,
@@ -213,6 +213,8 @@ fn drive_order() -> impl Strategy<Value = DriveOrder> {
         (text(), newcomer()).prop_map(|(drive, newcomer)| DriveOrder::Replace { drive, newcomer }),
         text().prop_map(|path| DriveOrder::Rejoin { path }),
         text().prop_map(|policy| DriveOrder::SetPolicy { policy }),
+        (label(), label(), option::of(text()))
+            .prop_map(|(machine, source, policy)| { DriveOrder::SetPlacement { machine, source, policy } }),
     ]
 }
 
@@ -233,14 +235,21 @@ fn drive_answer() -> impl Strategy<Value = DriveAnswer> {
             mended: n[4],
         },
     );
+    let placement = (label(), label(), text()).prop_map(|(machine, source, policy)| Placement {
+        machine,
+        source,
+        policy,
+    });
     prop_oneof![
-        (text(), vec(row, 0..5), any::<[u64; 2]>(), vec(text(), 0..5)).prop_map(
-            |(policy, drives, n, lost)| DriveAnswer::Drives {
+        (text(), vec(row, 0..5), any::<[u64; 2]>(), vec(text(), 0..5), vec(placement, 0..5)).prop_map(
+            |(policy, drives, n, lost, placements)| DriveAnswer::Drives {
                 policy,
                 drives,
                 at_risk: n[0],
                 lost,
                 lost_count: n[1],
+                placements,
+                is_searching: n[0] % 2 == 1,
             }
         ),
         (text(), text()).prop_map(|(text, what)| DriveAnswer::Plan { text, what }),
