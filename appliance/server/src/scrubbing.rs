@@ -4,6 +4,8 @@
 //! the pool by point, and taken once more from the next backup that has it. A drive that does not answer is asked again
 //! later; nothing is judged meanwhile.
 //!
+//! Behind the segments comes the parity of several drives, which nobody reads otherwise while all is well.
+//!
 //! Segments that went with a drive, or came back with it, are checked at once: who is asked says which points that means.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -14,10 +16,13 @@ use model::archive::ArchiveError;
 use pool::ScrubEffort;
 use tracing::{error, info, warn};
 
+use crate::rack::Rack;
 use crate::storage::Storage;
 
 /// How many times as long as a step took the scrub rests after it.
 const REST: u32 = 9;
+/// Bytes of parity that are read at a time.
+const PARITY_BYTES: u64 = 8 << 20;
 /// How long it waits after a failure.
 const RETRY: Duration = Duration::from_secs(60);
 /// How long it waits between two rounds.
@@ -76,15 +81,16 @@ impl Waker {
 
 impl Scrubber {
     /// Begins, or goes on with the round in which the pool was left.
-    pub(crate) fn start(storage: Arc<Storage>) -> std::io::Result<Self> {
+    pub(crate) fn start(storage: Arc<Storage>, rack: Arc<Rack>) -> std::io::Result<Self> {
         let call = Arc::new(Call::default());
         let watched = Arc::clone(&call);
+        let mut round = Round { storage, rack, is_in_parity: false };
         let work = move || {
             // When the next round begins.
             let mut due = Instant::now();
             let mut rest = Duration::ZERO;
             while watched.wait(rest) != Asked::Stop {
-                rest = match step(&storage) {
+                rest = match round.step() {
                     After::Rest(rest) => rest,
                     After::Round => {
                         due = Instant::now() + BETWEEN_ROUNDS;
@@ -125,39 +131,88 @@ impl Drop for Scrubber {
     }
 }
 
-/// Reads on.
-fn step(storage: &Storage) -> After {
-    let began = Instant::now();
-    let step = match storage.shared().scrub(ScrubEffort::default()) {
-        Ok(step) => step,
-        Err(cause) => {
-            warn!(cause = %ArchiveError::from(cause), "the scrub waits: nothing can be told of the drive");
-            return After::Rest(RETRY);
+/// What is being checked.
+struct Round {
+    storage: Arc<Storage>,
+    rack: Arc<Rack>,
+    /// All segments were; parity comes now.
+    is_in_parity: bool,
+}
+
+impl Round {
+    /// Reads on.
+    fn step(&mut self) -> After {
+        let is_urgent = self.storage.shared().is_scrub_urgent();
+        if self.is_in_parity && !is_urgent { self.check_parity() } else { self.check_segments() }
+    }
+
+    fn check_segments(&mut self) -> After {
+        let began = Instant::now();
+        let shared = self.storage.shared();
+        let step = match shared.scrub(ScrubEffort::default()) {
+            Ok(step) => step,
+            Err(cause) => {
+                warn!(cause = %ArchiveError::from(cause), "the scrub waits: nothing can be told of the drive");
+                return After::Rest(RETRY);
+            }
+        };
+        for damage in &step.damage {
+            error!(damage, "the scrub found damage; the next backup that has it stores it again");
         }
-    };
-    for damage in &step.damage {
-        error!(damage, "the scrub found damage; the next backup that has it stores it again");
+        if step.mended > 0 {
+            warn!(
+                copies = step.mended,
+                "the scrub mended copies that were damaged from others that were not"
+            );
+        }
+        if step.unmended > 0 {
+            error!(places = step.unmended, "copies are damaged and could not be mended; others were read");
+        }
+        if shared.has_damage_to_note()
+            && let Err(cause) = self.storage.change(pool::Pool::note_damage)
+        {
+            warn!(%cause, "damage could not be noted; it is found again in the next round");
+        }
+        if step.is_done {
+            let status = shared.scrub_status();
+            info!(round = status.round, damaged = status.damaged, "the whole pool has been read and checked");
+            self.is_in_parity = true;
+        }
+        if step.is_extra_done && !self.is_in_parity {
+            return After::Extra;
+        }
+        // What cannot wait takes half of the drive.
+        let rest = if shared.is_scrub_urgent() { 1 } else { REST };
+        After::Rest(began.elapsed() * rest)
     }
-    if step.mended > 0 {
-        warn!(copies = step.mended, "the scrub mended copies that were damaged from others that were not");
+
+    fn check_parity(&mut self) -> After {
+        let Some(set) = self.rack.set() else {
+            self.is_in_parity = false;
+            return After::Round;
+        };
+        let began = Instant::now();
+        let check = match set.check_parity(PARITY_BYTES) {
+            Ok(check) => check,
+            Err(cause) => {
+                warn!(%cause, "the scrub waits: parity cannot be read at the moment");
+                return After::Rest(RETRY);
+            }
+        };
+        if check.mended > 0 {
+            warn!(places = check.mended, "the scrub mended parity that was damaged");
+        }
+        if check.unmended > 0 {
+            error!(
+                places = check.unmended,
+                "parity is damaged and could not be mended: it protects less than it should"
+            );
+        }
+        if check.is_done {
+            info!("all parity has been read and checked");
+            self.is_in_parity = false;
+            return After::Round;
+        }
+        After::Rest(began.elapsed() * REST)
     }
-    if step.unmended > 0 {
-        error!(places = step.unmended, "copies are damaged and could not be mended; others were read");
-    }
-    if storage.shared().has_damage_to_note()
-        && let Err(cause) = storage.change(pool::Pool::note_damage)
-    {
-        warn!(%cause, "damage could not be noted; it is found again in the next round");
-    }
-    if step.is_done {
-        let status = storage.shared().scrub_status();
-        info!(round = status.round, damaged = status.damaged, "the whole pool has been read and checked");
-        return After::Round;
-    }
-    if step.is_extra_done {
-        return After::Extra;
-    }
-    // What cannot wait takes half of the drive.
-    let rest = if storage.shared().is_scrub_urgent() { 1 } else { REST };
-    After::Rest(began.elapsed() * rest)
 }

@@ -105,6 +105,30 @@ fn a_source_is_kept_as_it_asks_whatever_the_rest_is() {
     assert!(fleet.keepfast(&["pool", "audit"]).unwrap().ends_with("; 0 wrong\n"));
 }
 
+/// Parity is read by nobody while all is well: the scrub finds what rots of it, and mends it.
+#[test]
+fn parity_that_rots_is_mended_before_it_is_needed() {
+    let mut fleet = Fleet::start(3, &["--parity", "2+1"]).unwrap();
+    let mut history = History::begin(&fleet.site, 18).unwrap();
+    fleet.make_points(&mut history, 3).unwrap();
+    fleet.wait_for_parity().unwrap();
+    fleet.wait_until_healed().unwrap();
+    fleet.site.stop_server().unwrap();
+    let folders = (0..3).map(|drive| fleet.place(drive).join("pool/parity"));
+    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let rotten = files.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let sound = fs::read(&rotten).unwrap();
+    let mut bytes = sound.clone();
+    let at = bytes.len() - 1000;
+    bytes[at] ^= 0x10;
+    fs::write(&rotten, bytes).unwrap();
+    fleet.site.start_server().unwrap();
+    fleet.wait_until_said("the scrub mended parity that was damaged places=1", 0).unwrap();
+    fleet.wait_until_said("all parity has been read and checked", 0).unwrap();
+    assert!(!rotten.exists() || fs::read(&rotten).unwrap() == sound);
+    history.conclude(&fleet.site).unwrap();
+}
+
 /// The reason why the drive at a place is not used, once it is told in the list and in the log.
 fn reason_at(fleet: &Fleet, place: &Path, words: &str) {
     let found = fleet.list().unwrap();

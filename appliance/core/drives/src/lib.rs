@@ -46,4 +46,4 @@ pub use set::{DriveSet, World};
 pub use status::{AtRisk, MemberStatus};
 pub use superblock::MemberState;
 pub use uuid::{DriveUuid, EpochId, PoolUuid};
-pub use work::{Step, Task};
+pub use work::{ParityCheck, Step, Task};

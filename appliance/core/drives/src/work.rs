@@ -10,6 +10,7 @@
 //! Nothing of this is remembered on the drives: after a crash the same need is found again. A copy that is being made has
 //! another name until it is whole, durable and read back.
 
+mod checking;
 mod choosing;
 mod converting;
 mod copying;
@@ -28,6 +29,9 @@ use crate::layout::segment_path;
 use crate::set::{Shared, locked};
 use crate::{DriveSet, DriveUuid};
 
+pub use checking::ParityCheck;
+
+use checking::Checked;
 use copying::Copying;
 use encoding::Encoding;
 
@@ -99,6 +103,8 @@ pub(crate) struct Work {
     failed: BTreeSet<(Option<SegmentNumber>, usize)>,
     /// The last group that was taken up to be given up.
     converted: Option<u64>,
+    /// How far parity is checked.
+    checked: Option<Checked>,
     epoch: u64,
 }
 

@@ -130,3 +130,82 @@ fn a_copy_that_did_not_succeed_is_made_when_it_is_tried_again() {
     work(&set);
     assert_eq!(set.at_risk(), []);
 }
+
+/// Parity is checked by reading it, a little at a time; what rots of it is written anew before it is needed.
+#[test]
+fn parity_that_rots_is_found_and_mended() {
+    let rig = Rig::new(1, 6);
+    let set = rig.create(Policy::Parity { data: 4, parity: 2 });
+    prepare(&set);
+    for number in 1..=8 {
+        put(&set, number, &bytes(number, 200_000)).unwrap();
+    }
+    work(&set);
+    let parity = || -> Vec<(usize, String, Vec<u8>)> {
+        let of = |place: usize| {
+            rig.disks[place].files().into_iter().map(move |(name, bytes)| (place, name, bytes))
+        };
+        (0..6).flat_map(of).filter(|(_, name, _)| name.starts_with("parity/")).collect()
+    };
+    let before = parity();
+    assert_eq!(before.len(), 4, "two groups");
+    let round = || {
+        let mut all = drives::ParityCheck::default();
+        loop {
+            let check = set.check_parity(70_000).unwrap();
+            all.bytes += check.bytes;
+            (all.mended, all.unmended) = (all.mended + check.mended, all.unmended + check.unmended);
+            if check.is_done {
+                return (all.mended, all.unmended, all.bytes);
+            }
+        }
+    };
+    let blocks = 200_000_u64.div_ceil(65_536);
+    assert_eq!(round(), (0, 0, 4 * blocks * 65_536), "all of it is read");
+    // A bit in every part of one file: head, table, and each of its blocks.
+    let (place, name, was) = &before[1];
+    for at in [20, 4096, 8192, 8192 + 65_536, was.len() as u64 - 1] {
+        rig.disks[*place].flip(name, 8 * at).unwrap();
+        let (mended, unmended, _) = round();
+        assert_eq!((mended, unmended), (1, 0), "{at}");
+        work(&set);
+        assert_eq!(set.at_risk(), [], "{at}");
+        assert_eq!(parity(), before, "{at}: it is what it was, where it was");
+    }
+    // What cannot be computed is said, and stays: the rest of it may be needed.
+    for lost in (0..6).filter(|lost| lost != place).take(2) {
+        set.drop_out(set.members()[lost].drive).unwrap();
+    }
+    rig.disks[*place].flip(name, 8 * 8192).unwrap();
+    let (mended, unmended, _) = round();
+    assert!(mended == 0 && unmended == 1, "{mended} {unmended}");
+    for number in 1..=8 {
+        let found = get(&set, &path(number));
+        assert!(found.is_err() || found.unwrap() == bytes(number, 200_000), "{number}");
+    }
+}
+
+/// A drive that fails to read is asked twice; one that answers nothing is no damage.
+#[test]
+fn parity_that_cannot_be_read_for_a_while_stays_as_it_is() {
+    let rig = Rig::new(1, 4);
+    let set = rig.create(Policy::Parity { data: 2, parity: 1 });
+    prepare(&set);
+    put(&set, 1, &bytes(1, 100_000)).unwrap();
+    put(&set, 2, &bytes(2, 100_000)).unwrap();
+    work(&set);
+    let has_parity = |disk: &SimDisk| disk.files().keys().any(|name| name.starts_with("parity/"));
+    let disk = rig.disks.iter().find(|disk| has_parity(disk)).unwrap();
+    // The reads of the head and of the table come first.
+    disk.fail(FaultPlan::once(Fault::Error, disk.reads() + 3).on_reads().under("parity/"));
+    let check = set.check_parity(u64::MAX).unwrap();
+    assert_eq!((check.mended, check.unmended, check.is_done), (0, 0, true), "the second time it is read");
+    disk.fail(FaultPlan::lasting(Fault::Error, 1).on_reads());
+    disk.fail(FaultPlan::lasting(Fault::Error, 1));
+    let check = set.check_parity(u64::MAX).unwrap();
+    assert_eq!((check.mended, check.is_done), (0, true));
+    disk.clear_faults();
+    assert!(has_parity(disk));
+    let check = set.check_parity(u64::MAX).unwrap();
+    assert_eq!((check.mended, check.unmended, check.is_done), (0, 0, true));
+}

@@ -225,8 +225,8 @@ impl Bays {
         let is_safe = at_risk.is_empty() && serving >= policy.copies();
         self.fates.rebuilt += u64::from(self.is_hurt && is_safe);
         self.is_hurt = !is_safe;
-        let fewest = at_risk.iter().map(|file| file.copies).min().unwrap_or(policy.copies());
-        let fewest = fewest.min(homes).min(serving);
+        let fewest = at_risk.iter().map(|file| file.copies).chain([policy.copies(), homes, serving]).min();
+        let fewest = fewest.unwrap_or(0);
         let failing = self.bays.iter().filter(|bay| bay.stand == Stand::Failing).count();
         self.spare = fewest.saturating_sub(1 + failing);
         self.spare
@@ -250,6 +250,11 @@ impl Bays {
     /// The power goes at the change of this number from here on, if there is but one drive; several take more of them.
     pub(crate) fn cut_at(&self, change: u64) {
         self.power.cut_after(if self.are_several() { change * 3 } else { change });
+    }
+
+    /// The power goes at one of so many changes from here on, if not before.
+    pub(crate) fn cut_within(&self, changes: u64) {
+        self.power.cut_within(changes);
     }
 
     /// The power stays.

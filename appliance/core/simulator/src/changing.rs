@@ -30,11 +30,17 @@ impl History {
     fn work(&mut self) -> Result<(), Failure> {
         let Some(set) = self.host.bays.set() else { return Ok(()) };
         let shared = Arc::clone(self.pool()?.shared());
-        let budget = [1, 4 << 10, 1 << 20, 1 << 20][self.random.index(4)];
+        let budget = [1, 1, 64 << 10, 1 << 20][self.random.index(4)];
+        let mut is_parity = false;
         for _ in 0..=self.random.below(PIECES_MAX) {
+            if self.random.chance(if is_parity { 30 } else { 1 }) {
+                // Few changes are made here, and it matters most between which of them the power goes.
+                self.host.bays.cut_within(self.random.below(40));
+            }
             let before = self.host.bays.at_risk_while_emptying();
             let step = set.step(budget, &|segment| shared.is_sealed(segment));
             let step = step.map_err(|error| Failure::Operating(failed(&error)))?;
+            is_parity = matches!(step.task, Some(Task::Parity { .. }));
             match step.task {
                 Some(Task::Retired { .. }) if before.is_some_and(|before| set.at_risk().len() > before) => {
                     return Err(Failure::Breach("a drive was let go of that had what is needed".into()));

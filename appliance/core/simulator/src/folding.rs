@@ -4,6 +4,7 @@
 use model::archive::PointKey;
 use pool::{Counted, Effort, Lease, Pool, Reclaimed, ScrubEffort, ScrubStep, Thrift};
 
+use crate::bays::failed;
 use crate::history::{Failure, History};
 use crate::oracle::{Intent, Kept};
 
@@ -46,7 +47,7 @@ impl History {
         Ok(())
     }
 
-    /// Drops some points of a source, apart from the newest.
+    /// Drops some points, apart from the newest of each source.
     pub(crate) fn drop_points(&mut self) -> Result<(), Failure> {
         let newest = self.oracle.points.keys().map(|key| (key.source, key.number));
         let newest: std::collections::BTreeMap<_, _> = newest.collect();
@@ -56,7 +57,11 @@ impl History {
             return Ok(());
         }
         let chance = [20, 50, 100][self.random.index(3)];
-        let chosen: Vec<PointKey> = older.into_iter().filter(|_| self.random.chance(chance)).collect();
+        // Those that somebody reads above all.
+        let read: Vec<PointKey> = self.readers.iter().map(|reader| reader.kept.point.key()).collect();
+        let chance_of = |key: &PointKey| if read.contains(key) { chance.max(60) } else { chance };
+        let chosen: Vec<PointKey> =
+            older.into_iter().filter(|key| self.random.chance(chance_of(key))).collect();
         while self.pool()?.count(1000).map_err(Failure::from)? == Counted::More {}
         self.oracle.intent = Some(Intent::Drop(chosen.clone()));
         self.pool()?.drop_points(&chosen).map_err(Failure::from)?;
@@ -85,7 +90,8 @@ impl History {
         if self.readers.len() >= READERS_MAX || self.random.chance(40) {
             let at = self.random.index(self.readers.len());
             if at < self.readers.len() {
-                self.readers.swap_remove(at);
+                let reader = self.readers.swap_remove(at);
+                return self.read_to_the_end(&reader);
             }
             return Ok(());
         }
@@ -94,6 +100,16 @@ impl History {
         let lease = self.pool()?.shared().lease(kept.point.key()).map_err(Failure::from)?;
         self.readers.push(Reader { kept, _lease: lease });
         Ok(())
+    }
+
+    /// Whoever has a point open reads all of it, whatever became of it meanwhile.
+    fn read_to_the_end(&mut self, reader: &Reader) -> Result<(), Failure> {
+        if self.is_faulty || self.host.bays.has_crashed() {
+            return Ok(());
+        }
+        let pool = self.pool.as_ref().ok_or_else(|| Failure::Breach("the pool is not open".into()))?;
+        let read = self.oracle.check_readers(pool, std::iter::once(&reader.kept));
+        read.map_err(Failure::Breach)
     }
 
     /// Some steps of the scrub, which finds no damage, whatever crashed, failed or went meanwhile.
@@ -105,6 +121,14 @@ impl History {
             self.counts.scrubbed += step.bytes;
             self.counts.rounds += u64::from(step.is_done);
             no_damage(self.pool()?, &step)?;
+        }
+        if let Some(set) = self.host.bays.set() {
+            let check = set
+                .check_parity(1 + self.random.below(1 << 20))
+                .map_err(|error| Failure::Operating(failed(&error)))?;
+            if check.mended > 0 && !self.is_faulty {
+                return Err(Failure::Breach(format!("parity is damaged where nothing is: {check:?}")));
+            }
         }
         let is_noted = self.pool()?.note_damage().map_err(Failure::from)?;
         if is_noted { Err(Failure::Breach("damage is noted where there is none".into())) } else { Ok(()) }

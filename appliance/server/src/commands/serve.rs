@@ -45,7 +45,8 @@ pub(crate) fn run(data: &Data, listen: &[SocketAddr], announce: Vec<String>) -> 
     let storage = Storage::start(opened.pool, Some(keeper)).context("start the writer of the pool")?;
     let rack = Arc::new(opened.rack);
     let appliance = Arc::new(Appliance::new(storage, Arc::clone(&rack), figures, refusals));
-    let scrubber = Scrubber::start(Arc::clone(appliance.storage())).context("start the scrub")?;
+    let scrubber =
+        Scrubber::start(Arc::clone(appliance.storage()), Arc::clone(&rack)).context("start the scrub")?;
     let tender = Tender::start(rack, Arc::clone(appliance.storage()), scrubber.waker());
     let tender = tender.context("start the tender of the drives")?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;

@@ -101,6 +101,17 @@ impl GroupReader {
         data + parity.len() >= self.group.slots.len()
     }
 
+    /// Whether a parity file is open whose table can be used.
+    pub(crate) fn has_parity(&self, index: usize) -> bool {
+        self.parity.iter().any(|file| file.index == index)
+    }
+
+    /// The checksum that a block of a parity file should have.
+    pub(crate) fn parity_checksum(&self, index: usize, block: u64) -> Option<u64> {
+        let file = self.parity.iter().find(|file| file.index == index)?;
+        self.entry(&file.table, self.group.slots.len(), block)
+    }
+
     /// A block of a parity file, if it can be read and is right.
     pub(crate) fn parity_block(&self, index: usize, block: u64) -> Option<Vec<u8>> {
         self.parity.iter().filter(|file| file.index == index).find_map(|file| self.read_parity(file, block))

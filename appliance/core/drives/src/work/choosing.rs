@@ -107,7 +107,7 @@ impl Shared {
         Ok(Some(encoding))
     }
 
-    fn draw_group(&self) -> u64 {
+    pub(super) fn draw_group(&self) -> u64 {
         let mut bytes = [0; 8];
         self.world.entropy.fill(&mut bytes);
         u64::from_le_bytes(bytes)

@@ -28,6 +28,11 @@ impl Power {
         self.left.store(changes, Ordering::SeqCst);
     }
 
+    /// The power goes before the change after so many, if not before.
+    pub fn cut_within(&self, changes: u64) {
+        self.left.fetch_min(changes, Ordering::SeqCst);
+    }
+
     /// Changes so far.
     #[must_use]
     pub fn spent(&self) -> u64 {

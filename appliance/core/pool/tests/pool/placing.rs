@@ -225,7 +225,7 @@ fn what_is_stored_again_comes_to_lie_above_the_copy_that_is_lost() {
     rig.pool.flush_catalog().unwrap();
     let (lower, lost) = (rig.segment_of(1), rig.segment_of(2));
     assert!(lower < lost, "both are open");
-    rig.disk.flip(&lost, frames_of(&rig.disk.files()[&lost], CHUNKS)[0] + IN_PAYLOAD).unwrap();
+    rig.disk.flip(&lost, 8 * (frames_of(&rig.disk.files()[&lost], CHUNKS)[0] + IN_PAYLOAD)).unwrap();
     assert!(!damage(&rig.pool).is_empty());
     rig.add(&home, 2, &[2]);
     rig.pool.flush_catalog().unwrap();
