@@ -24,10 +24,13 @@ impl Shared {
         self.note_asked(&mut state, true)
     }
 
-    /// Everything was asked for that is wanted.
-    pub(crate) fn believe_demands(&self) -> Result<(), DiskError> {
+    /// Whether everything was asked for that is wanted.
+    pub(crate) fn believe_demands(&self, is_all: bool) -> Result<(), DiskError> {
         let mut state = self.state();
-        state.knows_asked = true;
+        state.knows_asked = is_all;
+        if !is_all {
+            return Ok(());
+        }
         let is_asked = !state.asked.is_empty();
         self.note_asked(&mut state, is_asked)
     }
@@ -38,7 +41,8 @@ impl Shared {
             return Ok(());
         }
         state.record.is_asked = is_asked;
-        self.commit_members(state)
+        // What is not written down is not so.
+        self.commit_members(state).inspect_err(|_| state.record.is_asked = !is_asked)
     }
 }
 

@@ -297,6 +297,10 @@ impl File for SetFile {
 
     fn sync_data(&self) -> Result<(), DiskError> {
         let mut state = self.node.state();
+        if !state.unsynced && self.group().is_some() {
+            // It was durable when it came under parity. A drive that fails at this moment takes nothing with it.
+            return Ok(());
+        }
         self.change(Operation::Sync, &mut state, |file| file.sync_data())?;
         state.unsynced = false;
         Ok(())

@@ -105,51 +105,53 @@ fn refuse_clones(loaded: &mut Vec<(usize, Loaded)>, refused: &mut Vec<(usize, Dr
     });
 }
 
-/// The newest record. Of two that are equally new and not the same, one counts that two copies on a drive have reached: all
-/// members had it, and the other one was interrupted on a drive that was gone when the set went on. Two that both were
-/// reached leave no choice. Of two that were not, nothing was acknowledged after either: either may count that all confirmed
-/// changes led to. That one does with which most drives may be used, and of equals one that was made without the others.
+/// The newest record that counts. One that two copies on a drive have reached does: all members had it. One that was
+/// interrupted before does if all confirmed changes led to it, for then nothing was acknowledged after it, nor beside it. Of
+/// two that are equally new and not the same, a confirmed one comes first, and two confirmed ones leave no choice. Of two that
+/// were interrupted, that one counts with which most drives may be used, and of equals one that was made without the others.
 fn head_of(loaded: &[(usize, Loaded)]) -> Result<SetRecord, DrivesError> {
     let number = |one: &Loaded| one.superblock.set.epoch().number;
     let is_reached = |one: &Loaded| one.confirmed == number(one);
     let all = || loaded.iter().map(|(_, one)| one);
-    let newest = all().map(number).max().ok_or(DrivesError::NoMember)?;
+    let leads = |head: &Loaded| all().all(|one| is_behind(one, &head.superblock.set));
+    let counts = |one: &&Loaded| is_reached(one) || leads(one);
+    let newest = match all().filter(counts).map(number).max() {
+        Some(newest) => newest,
+        None => all().map(number).max().ok_or(DrivesError::NoMember)?,
+    };
     let mut heads: Vec<&Loaded> = all().filter(|one| number(one) == newest).collect();
     if heads.iter().any(|one| is_reached(one)) {
         heads.retain(|one| is_reached(one));
     }
-    let (Some(first), Some(last)) = (heads.first().copied(), heads.last().copied()) else {
-        return Err(DrivesError::NoMember);
-    };
-    let is_one = |one: &&Loaded| one.superblock.set.epoch().id == first.superblock.set.epoch().id;
-    if heads.iter().all(is_one) {
-        return Ok(first.superblock.set.clone());
-    }
-    let (first, rival) = (&first.superblock, heads.iter().find(|one| !is_one(one)).map_or(last, |one| one));
-    let leads = |head: &&&Loaded| {
-        !is_reached(head)
-            && all().all(|one| one.reached().is_some_and(|epoch| head.superblock.set.descends_from(epoch)))
-    };
+    let Some(first) = heads.first().map(|one| &one.superblock) else { return Err(DrivesError::NoMember) };
+    let rival =
+        heads.iter().map(|one| &one.superblock).find(|other| other.set.epoch().id != first.set.epoch().id);
+    let Some(rival) = rival else { return Ok(first.set.clone()) };
     let without = |head: &Loaded| {
-        let out = |one: &&Loaded| {
-            head.superblock.set.entry(one.superblock.drive).is_some_and(|entry| !entry.serves())
-        };
-        all().filter(out).count()
+        let head = &head.superblock.set;
+        let is_out = |one: &&Loaded| head.entry(one.superblock.drive).is_some_and(|entry| !entry.serves());
+        all().filter(is_out).count()
     };
     let used = |head: &Loaded| {
         let head = &head.superblock.set;
         let confirmed = confirmed_in(loaded, head);
         all().filter(|one| place_of(one, head, confirmed).is_ok()).count()
     };
-    match heads.iter().filter(leads).max_by_key(|head| (used(head), without(head))) {
+    let interrupted = heads.iter().filter(|one| !is_reached(one) && leads(one));
+    match interrupted.max_by_key(|head| (used(head), without(head))) {
         Some(head) => Ok(head.superblock.set.clone()),
         None => {
-            let shared =
-                first.set.lineage.iter().rev().find(|epoch| rival.superblock.set.descends_from(**epoch));
+            let shared = first.set.lineage.iter().rev().find(|epoch| rival.set.descends_from(**epoch));
             let epoch = shared.map_or(0, |epoch| epoch.number);
-            Err(DrivesError::Split { first: first.drive, second: rival.superblock.drive, epoch })
+            Err(DrivesError::Split { first: first.drive, second: rival.drive, epoch })
         }
     }
+}
+
+/// Whether the last change that a drive has confirmed led to a record, as far as that remembers so much.
+fn is_behind(one: &Loaded, head: &SetRecord) -> bool {
+    let remembered = head.lineage.first().map_or(0, |epoch| epoch.number);
+    one.reached().is_none_or(|epoch| epoch.number < remembered || head.descends_from(epoch))
 }
 
 /// The newest epoch that two copies on a drive have reached which led to a record.

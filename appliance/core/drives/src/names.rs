@@ -282,9 +282,9 @@ impl Disk for DriveSet {
         self.shared.take_demand(path, demand)
     }
 
-    fn asked_all(&self) -> Result<(), DiskError> {
+    fn asked_all(&self, is_all: bool) -> Result<(), DiskError> {
         let _names = locked(&self.shared.names);
-        self.shared.believe_demands()
+        self.shared.believe_demands(is_all)
     }
 
     fn space(&self) -> Result<Space, DiskError> {

@@ -71,6 +71,11 @@ pub enum Task {
         /// What is under it.
         segments: Vec<SegmentNumber>,
     },
+    /// Parity was given up because its segments are to be kept otherwise.
+    Dissolving {
+        /// The group.
+        group: u64,
+    },
     /// A segment on a member that came back is compared with what the set has.
     Comparing {
         /// Which one.
@@ -167,6 +172,9 @@ impl DriveSet {
         if let Some(copying) = self.shared.plan_copy(&work.failed)? {
             return self.shared.go_on_copying(work, copying, budget_bytes);
         }
+        if let Some(step) = self.shared.finish_converting()? {
+            return Ok(step);
+        }
         if let Some(encoding) = self.shared.plan_parity(work)? {
             return self.shared.go_on_encoding(work, encoding, budget_bytes);
         }
@@ -190,7 +198,6 @@ impl Shared {
     /// Gives up parity that protects nothing, and finds parity that is to be made anew.
     fn plan_parity(self: &Arc<Self>, work: &mut Work) -> Result<Option<Encoding>, DiskError> {
         let _names = locked(&self.names);
-        self.finish_converting()?;
         let suspect = std::mem::take(&mut self.state().suspect);
         suspect.into_iter().try_for_each(|group| self.dissolve(group))?;
         self.plan_repair(work)

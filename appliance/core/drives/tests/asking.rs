@@ -35,7 +35,7 @@ fn mixed(rig: &Rig, usual: Policy, other: Policy, count: u64) -> DriveSet {
         }
         put(&set, number, &bytes(number, LENGTH)).unwrap();
     }
-    set.asked_all().unwrap();
+    set.asked_all(true).unwrap();
     work(&set);
     set
 }
@@ -113,7 +113,7 @@ fn nothing_goes_before_everything_was_asked_for_again() {
         assert_eq!(parity_files(&rig), 0, "three are too many for what is there of the usual");
     }
     set.ask(&path(2), asked(Policy::Copies(3))).unwrap();
-    set.asked_all().unwrap();
+    set.asked_all(true).unwrap();
     work(&set);
     assert_eq!(copies(&rig, 2), 3);
     assert_eq!(
@@ -123,7 +123,7 @@ fn nothing_goes_before_everything_was_asked_for_again() {
     );
     // Nobody asks for anything any more, which needs no telling at the next opening.
     set.remove(&path(2)).unwrap();
-    set.asked_all().unwrap();
+    set.asked_all(true).unwrap();
     let epoch = set.epoch();
     drop(set);
     let set = rig.open().set;

@@ -156,6 +156,50 @@ fn two_interrupted_changes_that_know_nothing_of_each_other_do_not_part_the_set()
     }
 }
 
+/// A drive goes on without the others as far as one copy of its superblock, twice, and is away when they go on.
+#[test]
+fn what_was_never_confirmed_does_not_count_however_new_it_is() {
+    let mut both_failed = 0;
+    for (first, second) in (0..25).flat_map(|first| (0..25).map(move |second| (first, second))) {
+        let what = format!("cut {first} and {second}");
+        let rig = fresh(3);
+        let cut = |rig: &Rig, places: &[usize], after: u64| {
+            rig.power.cut_after(after);
+            let disks: Vec<_> = places.iter().map(|place| rig.hand(*place)).collect();
+            DriveSet::open(&disks, None, rig.world.clone()).is_err()
+        };
+        let is_cut = cut(&rig, &[0, 1], first);
+        let rig = rig.crash(&mut Random::new(1000 + first));
+        let is_cut = cut(&rig, &[0], second) && is_cut;
+        let rig = rig.crash(&mut Random::new(5000 + second * 31));
+        // Where the first drive has two copies alike, it had confirmed that it goes on alone.
+        let copies = rig.disks[0].files();
+        if !is_cut || copies["member.0"] == copies["member.1"] {
+            continue;
+        }
+        both_failed += 1;
+        let set = rig.open_with(&[1, 2]).set;
+        put(&set, 9, &bytes(9, 9_000)).unwrap();
+        drop(set);
+        // Where both parts were confirmed there is no choice, and none is made.
+        let all = match DriveSet::open(&rig.handed(), None, rig.world.clone()) {
+            Err(DrivesError::Split { .. }) => continue,
+            all => all.unwrap(),
+        };
+        assert_eq!(get(&all.set, &path(9)).unwrap(), bytes(9, 9_000), "{what}");
+        for (place, error) in all.refused {
+            assert!(matches!(error, DrivesError::Stale { .. }), "{what}: {error:?}");
+            all.set.rejoin(rig.hand(place)).unwrap();
+        }
+        work(&all.set);
+        assert_eq!(all.set.at_risk(), [], "{what}");
+        [1, 9].iter().for_each(|number| {
+            assert_eq!(get(&all.set, &path(*number)).unwrap(), bytes(*number, 9_000), "{what}");
+        });
+    }
+    assert!(both_failed > 50, "{both_failed}");
+}
+
 /// The power goes in the middle of a change; the drive that had it first is away when the others go on, and comes back.
 #[test]
 fn an_interrupted_change_that_one_drive_took_with_it_does_not_part_the_set() {

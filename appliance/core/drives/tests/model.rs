@@ -195,7 +195,7 @@ impl Machine {
         for (number, demand) in &self.asked {
             self.set().ask(&path(*number), *demand).unwrap();
         }
-        self.set().asked_all().unwrap();
+        self.set().asked_all(true).unwrap();
     }
 
     /// A drive cannot read a segment.

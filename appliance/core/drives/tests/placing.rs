@@ -209,3 +209,20 @@ fn parity_that_cannot_be_read_for_a_while_stays_as_it_is() {
     let check = set.check_parity(u64::MAX).unwrap();
     assert_eq!((check.mended, check.unmended, check.is_done), (0, 0, true));
 }
+
+/// Whoever opens a pool syncs what it believes; a drive that fails just then is made up for by parity.
+#[test]
+fn what_is_under_parity_is_durable_also_when_its_drive_fails() {
+    let rig = Rig::new(1, 4);
+    let set = rig.create(Policy::Parity { data: 2, parity: 1 });
+    prepare(&set);
+    put(&set, 1, &bytes(1, 100_000)).unwrap();
+    put(&set, 2, &bytes(2, 100_000)).unwrap();
+    work(&set);
+    let disk = rig.disks.iter().find(|disk| disk.files().contains_key(&path(1))).unwrap();
+    let file = set.open(&path(1), medium::Access::ReadWrite).unwrap();
+    disk.fail(FaultPlan::lasting(Fault::Error, 1));
+    disk.fail(FaultPlan::lasting(Fault::Error, 1).on_reads());
+    file.sync_data().unwrap();
+    assert!(get(&set, &path(1)).unwrap() == bytes(1, 100_000));
+}

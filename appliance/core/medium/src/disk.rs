@@ -70,9 +70,10 @@ pub trait Disk: Send + Sync {
         Ok(())
     }
 
-    /// Says that everything was asked for that has been asked for before, so that of no file less is wanted kept than was
-    /// said. Until then a disk that may have been asked for something keeps what there is.
-    fn asked_all(&self) -> Result<(), DiskError> {
+    /// Says whether everything was asked for that is wanted, so that of no file more is wanted kept than was said. Until then,
+    /// or from then on until it is said again, a disk that was ever asked for something keeps what there is.
+    fn asked_all(&self, is_all: bool) -> Result<(), DiskError> {
+        let _ = is_all;
         Ok(())
     }
 

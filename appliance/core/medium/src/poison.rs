@@ -106,8 +106,8 @@ impl Disk for Poisoning {
         self.disk.ask(path, demand)
     }
 
-    fn asked_all(&self) -> Result<(), DiskError> {
-        self.disk.asked_all()
+    fn asked_all(&self, is_all: bool) -> Result<(), DiskError> {
+        self.disk.asked_all(is_all)
     }
 
     fn space(&self) -> Result<Space, DiskError> {

@@ -88,7 +88,10 @@ impl Pool {
     /// A page that cannot be read.
     pub fn audit(&mut self) -> Result<Audit, PoolError> {
         while self.count(BIRTHS_MAX)? == Counted::More {}
-        while self.place(BIRTHS_MAX)? == Counted::More {}
+        // Points that a read failed of are tried again.
+        for _ in 0..2 {
+            while self.place(BIRTHS_MAX)? == Counted::More {}
+        }
         self.commit(Vec::new())?;
         self.flush_catalog()?;
         let shared = Arc::clone(self.shared());

@@ -342,6 +342,11 @@ impl Progress {
         self.undone = self.undone.map(|_| 0);
     }
 
+    /// Whether the point leaves its row.
+    pub(crate) const fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
     /// Whether everything is taken back.
     fn is_given_up(&self) -> bool {
         self.undone.is_some() && (self.walks, self.births) == (0, 0)

@@ -9,7 +9,7 @@
 //!
 //! The disk is told, and keeps segments accordingly; see [`medium::Disk::ask`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use medium::{Demand, Redundancy};
@@ -58,6 +58,11 @@ fn decode(value: &[u8]) -> Option<Redundancy> {
     Redundancy::new(data, parity)
 }
 
+/// Whether any source asks for something.
+fn asks(registry: &Registry) -> bool {
+    settings(registry).any(|(_, value)| decode(value).is_some())
+}
+
 /// How a source wants kept what it has.
 pub(crate) fn demand_of(registry: &Registry, source: SourceId) -> Demand {
     Demand::of(placement_of(registry, source))
@@ -82,19 +87,23 @@ fn digest(registry: &Registry) -> [u8; 32] {
 pub(crate) struct Placing {
     /// What it goes by.
     by: [u8; 32],
-    /// The last point that was begun with.
+    /// The last point that was begun with, in their order.
     at: Option<PointKey>,
+    /// All were begun with.
+    is_through: bool,
+    /// Points that could not be read, and those of them that are tried again.
+    failed: BTreeSet<PointKey>,
+    again: Vec<PointKey>,
     walk: Option<Walk>,
-    /// The first segment that something was written to since, and the backup that was the next.
-    first: SegmentNumber,
+    /// The segments that were written to when it began, the first one that was made since, and the backup that was the next.
+    open: BTreeSet<SegmentNumber>,
+    end: SegmentNumber,
     next: u64,
-    /// Something could not be read: what was not found may be there.
-    is_partial: bool,
 }
 
 /// What a point has that the one before it has not.
 struct Walk {
-    source: SourceId,
+    point: PointKey,
     births: Births<Items, Arc<Shared>>,
     _leases: Vec<Lease>,
 }
@@ -131,12 +140,33 @@ impl Pool {
     pub(crate) fn ask_all(&mut self) -> Result<(), PoolError> {
         let shared = Arc::clone(self.shared());
         let demands = shared.state().catalog()?.demands()?;
-        shared.state_mut().untold.clear();
+        let disk = &shared.world.disk;
+        disk.asked_all(false)?;
+        self.is_all_asked = false;
         for (segment, demand) in demands {
-            shared.world.disk.ask(&segment_path(segment), demand)?;
+            disk.ask(&segment_path(segment), demand)?;
         }
         self.ask_for_log()?;
-        Ok(shared.world.disk.asked_all()?)
+        shared.state_mut().untold.clear();
+        if shared.registry(asks) {
+            // Segments that the catalog on the drive knows nothing of may be wanted kept better than it says.
+            return Ok(());
+        }
+        self.is_all_asked = true;
+        Ok(disk.asked_all(true)?)
+    }
+
+    /// Tells the disk that everything was asked for that is wanted, once that is so: all is counted, and all who have
+    /// something in segments were found.
+    fn say_all_is_asked(&mut self) -> Result<(), PoolError> {
+        if self.is_all_asked || !self.shared().is_placed()? {
+            return Ok(());
+        }
+        self.commit(Vec::new())?;
+        self.flush_catalog()?;
+        self.shared().world.disk.asked_all(true)?;
+        self.is_all_asked = true;
+        Ok(())
     }
 
     /// Tells the disk how the log is wanted kept.
@@ -165,7 +195,8 @@ impl Pool {
     /// nothing to give back.
     ///
     /// # Errors
-    /// Those of the catalog. A point that cannot be read is passed over.
+    /// Those of the catalog. A point that cannot be read is tried again by later calls; until it was read nothing is wanted
+    /// less than before.
     pub fn place(&mut self, births_max: usize) -> Result<Counted, PoolError> {
         let shared = Arc::clone(self.shared());
         let by = shared.registry(digest);
@@ -173,23 +204,31 @@ impl Pool {
             Some(placing) if placing.by == by => placing,
             _ if !shared.is_unplaced()? => {
                 shared.state_mut().found = None;
+                self.say_all_is_asked()?;
                 return Ok(Counted::All);
             }
-            _ => self.begin_placing(by),
+            _ => self.begin_placing(by)?,
         };
         let mut left = births_max;
         while left > 0 {
             let Some(walk) = placing.walk(&shared)? else {
-                return self.finish_placing(placing);
+                if placing.failed.is_empty() {
+                    return self.finish_placing(placing);
+                }
+                placing.again = std::mem::take(&mut placing.failed).into_iter().collect();
+                self.placing = Some(placing);
+                return Ok(Counted::All);
             };
+            let point = walk.point;
             if !find_some(&shared, walk, &mut left) {
-                placing.is_partial = true;
+                placing.failed.insert(point);
                 placing.walk = None;
             } else if left > 0 {
                 placing.walk = None;
             }
             left = left.saturating_sub(1);
             if shared.state().recent.len() >= self.batch_limit() {
+                self.commit(Vec::new())?;
                 self.flush_catalog()?;
             }
         }
@@ -197,12 +236,15 @@ impl Pool {
         Ok(Counted::More)
     }
 
-    fn begin_placing(&self, by: [u8; 32]) -> Box<Placing> {
-        let first = self.open_segments().first().copied().unwrap_or(self.next_segment());
-        let shared = self.shared();
+    fn begin_placing(&mut self, by: [u8; 32]) -> Result<Box<Placing>, PoolError> {
+        // What was wanted until now is not found by it.
+        self.commit(Vec::new())?;
+        self.flush_catalog()?;
+        let (open, end, shared) = (self.open_segments(), self.next_segment(), self.shared());
         shared.state_mut().found = Some(BTreeMap::new());
         let next = shared.sessions.next();
-        Box::new(Placing { by, at: None, walk: None, first, next, is_partial: false })
+        let (failed, again) = (BTreeSet::new(), Vec::new());
+        Ok(Box::new(Placing { by, at: None, is_through: false, failed, again, walk: None, open, end, next }))
     }
 
     /// What nobody was found to want is not wanted any more.
@@ -217,14 +259,10 @@ impl Pool {
         let mut state = shared.state_mut();
         let Some(found) = state.found.take() else { return Ok(Counted::More) };
         let mut demands = BTreeMap::new();
-        if !placing.is_partial {
-            for (segment, known) in
-                state.catalog()?.demands()?.into_iter().filter(|(at, _)| *at < placing.first)
-            {
-                let wanted = found.get(&segment).copied().unwrap_or_default();
-                if wanted != known {
-                    demands.insert(segment, wanted);
-                }
+        for (segment, known) in state.catalog()?.demands()? {
+            let wanted = found.get(&segment).copied().unwrap_or_default();
+            if wanted != known && segment < placing.end && !placing.open.contains(&segment) {
+                demands.insert(segment, wanted);
             }
         }
         state.recent.settled = Some(Settled { demands, by: placing.by });
@@ -245,8 +283,7 @@ impl Shared {
 
     /// Whether it is known of every segment how it is wanted kept, as far as any source asks for something.
     pub fn is_placed(&self) -> Result<bool, PoolError> {
-        let asks = self.registry(|registry| settings(registry).any(|(_, value)| decode(value).is_some()));
-        Ok(!self.is_unplaced()? && (self.is_counted() || !asks))
+        Ok(!self.is_unplaced()? && (!self.registry(asks) || !self.state().has_to_count()))
     }
 
     /// How a segment is wanted kept: as all are if nobody is known to have something in it.
@@ -262,8 +299,7 @@ impl Placing {
     /// The walk to go on with; none behind the last point.
     fn walk(&mut self, shared: &Arc<Shared>) -> Result<Option<&mut Walk>, PoolError> {
         if self.walk.is_none() {
-            let Some((key, before)) = shared.state().counted_behind(self.at) else { return Ok(None) };
-            self.at = Some(key);
+            let Some((key, before)) = self.next_point(&shared.state()) else { return Ok(None) };
             // Also those that are no part of history any more and that somebody reads.
             let leases =
                 [before, Some(key)].into_iter().flatten().map(|point| shared.leases.hold(point)).collect();
@@ -274,19 +310,42 @@ impl Placing {
             let (before, after) = (root(before)?, root(Some(key))?);
             drop(state);
             let births = ItemTree::default().births(Arc::clone(shared), &before, &after);
-            self.walk = Some(Walk { source: key.source, births, _leases: leases });
+            self.walk = Some(Walk { point: key, births, _leases: leases });
         }
         Ok(self.walk.as_mut())
+    }
+
+    /// The next point to go over, and the one before it: first all, then those that could not be read.
+    fn next_point(&mut self, state: &State) -> Option<(PointKey, Option<PointKey>)> {
+        if !self.is_through {
+            self.at = state.counted_behind(self.at).or_else(|| {
+                self.is_through = true;
+                None
+            });
+        }
+        let mut next = if self.is_through { None } else { self.at };
+        while next.is_none() {
+            next = Some(self.again.pop()?).filter(|key| state.counted.contains(key));
+        }
+        next.map(|key| (key, state.counted_before(key)))
     }
 }
 
 impl State {
-    /// The next counted point behind one, and the one before it of the same source.
-    fn counted_behind(&self, at: Option<PointKey>) -> Option<(PointKey, Option<PointKey>)> {
+    /// Whether a point is not counted that refers to something.
+    fn has_to_count(&self) -> bool {
+        !self.uncounted.is_empty() || self.progress.is_some_and(|progress| !progress.is_leaving())
+    }
+
+    /// The next counted point behind one.
+    fn counted_behind(&self, at: Option<PointKey>) -> Option<PointKey> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let next = *self.counted.range((at.map_or(Unbounded, Excluded), Unbounded)).next()?;
-        let before = self.counted.range(..next).next_back().copied();
-        Some((next, before.filter(|before| before.source == next.source)))
+        self.counted.range((at.map_or(Unbounded, Excluded), Unbounded)).next().copied()
+    }
+
+    /// The counted point before one, of the same source.
+    fn counted_before(&self, key: PointKey) -> Option<PointKey> {
+        self.counted.range(..key).next_back().copied().filter(|before| before.source == key.source)
     }
 
     /// Notes what a source has.
@@ -307,6 +366,6 @@ fn find_some(shared: &Shared, walk: &mut Walk, left: &mut usize) -> bool {
         walk.births.by_ref().take(*left).map(|birth| birth.map_err(tree_error)).collect();
     let Ok(found) = found else { return false };
     *left -= found.len();
-    shared.state_mut().want_all(walk.source, found);
+    shared.state_mut().want_all(walk.point.source, found);
     true
 }

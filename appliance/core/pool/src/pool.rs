@@ -93,6 +93,8 @@ pub struct Pool {
     pub(crate) counting: Option<Box<Counting>>,
     /// The search for those who have something in segments, while it is under way.
     pub(crate) placing: Option<Box<Placing>>,
+    /// The disk was asked for everything that is wanted since the pool was opened.
+    pub(crate) is_all_asked: bool,
     pages: VerifiedBuilder,
     compressor: Compressor,
     decompressor: Decompressor,
@@ -175,6 +177,7 @@ impl Pool {
             log_round: None,
             counting: None,
             placing: None,
+            is_all_asked: false,
             pages: page_builder(),
             compressor: Compressor::default(),
             decompressor: Decompressor::default(),
@@ -232,8 +235,11 @@ impl Pool {
             self.open.extend(data.map(|data| (Stream::Data(Demand::of(None)), data)));
             self.open.extend(meta.map(|meta| (Stream::Meta, meta)));
         }
+        if !self.shared.is_full() {
+            self.ask_all()?;
+        }
         self.failed = false;
-        if self.shared.is_full() { Ok(()) } else { self.ask_all() }
+        Ok(())
     }
 
     /// Makes the catalog anew from the segments, beside the one that is there and is kept under another name. After a
@@ -248,6 +254,7 @@ impl Pool {
     fn forget_uncommitted(&mut self) {
         self.failed = true;
         self.open.clear();
+        lock(&self.shared.written).clear();
         self.closed.clear();
         self.indexes.clear();
         self.adopted.clear();
@@ -435,7 +442,11 @@ impl Pool {
                 Stream::Meta => false,
             };
             let meant: Vec<_> = pool.open.extract_if(.., is_meant).collect();
-            meant.into_iter().try_for_each(|(_, open)| open.seal())
+            meant.into_iter().try_for_each(|(stream, open)| {
+                open.seal()?;
+                lock(&pool.shared.written).remove(&stream);
+                Ok(())
+            })
         })
     }
 
@@ -503,7 +514,9 @@ impl Pool {
     fn close(&mut self, stream: Stream) -> Result<(), PoolError> {
         let Some(full) = self.open.remove(&stream) else { return Ok(()) };
         self.closed.push(SegmentLength { segment: full.number(), length: full.length() });
-        full.seal()
+        full.seal()?;
+        lock(&self.shared.written).remove(&stream);
+        Ok(())
     }
 
     /// The segment that frames of a stream go to, sealed and replaced when it is full.
@@ -533,7 +546,9 @@ impl Pool {
             };
             match OpenSegment::create(&*shared.world.disk, &header, sealer) {
                 // A drive has come back with a segment that nothing was ever acknowledged of: its number is left out.
-                Err(PoolError::Disk(error)) if error.kind() == ErrorKind::Refused => {}
+                Err(PoolError::Disk(error)) if error.kind() == ErrorKind::Refused => {
+                    shared.world.disk.ask(&segment_path(number), Demand::default())?;
+                }
                 created => drop(self.open.insert(stream, created?)),
             }
         }

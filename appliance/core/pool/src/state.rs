@@ -122,7 +122,7 @@ impl Shared {
         self.witnessed.store(nanoseconds, Ordering::Relaxed);
     }
 
-    /// Whether nobody writes a segment any more. Says no for a while of one that was sealed just before.
+    /// Whether nobody writes a segment any more.
     #[must_use]
     pub fn is_sealed(&self, segment: SegmentNumber) -> bool {
         lock(&self.written).values().all(|written| *written != segment)

@@ -4,7 +4,7 @@
 use model::archive::ArchiveError;
 use pool::catalog::{Dump, Place};
 use pool::layout::CATALOG;
-use pool::{Effort, Pool, PoolError, Reclaimed, Thrift};
+use pool::{Counted, Effort, Pool, PoolError, Reclaimed, Thrift};
 
 use crate::bays::Bays;
 use crate::folding::scrub_round;
@@ -83,7 +83,11 @@ impl History {
             let pool = Pool::open(world, &Host::key(), self.host.options());
             pool.map_err(|error| format!("{when} all work: {}", ArchiveError::from(error)))
         };
-        drop(open(&mut bays, "before")?);
+        let mut pool = open(&mut bays, "before")?;
+        let words = |error: PoolError| format!("before all work: {}", ArchiveError::from(error));
+        while pool.count(1000).map_err(words)? == Counted::More {}
+        while pool.place(1000).map_err(words)? == Counted::More {}
+        drop(pool);
         bays.settle()?;
         let pool = open(&mut bays, "after")?;
         self.oracle.check_acknowledged(&pool).map_err(|what| format!("after all work: {what}"))

@@ -33,7 +33,9 @@ pub(crate) fn answer(appliance: &Appliance, order: DriveOrder) -> Result<DriveAn
     let (rack, storage) = (appliance.rack(), appliance.storage());
     let _order = (order != DriveOrder::List).then(|| locked(&rack.orders));
     let done = match order {
-        DriveOrder::List => return Ok(rack.list(placements(storage), !storage.shared().is_placed()?)),
+        DriveOrder::List => {
+            return Ok(rack.list(placements(storage), !storage.shared().is_placed().unwrap_or(false)));
+        }
         DriveOrder::Plan { newcomer } => {
             let plan = rack.plan_disk(Path::new(&newcomer.path), newcomer.force).map_err(told)?;
             let what = plan.confirmation.what().to_owned();

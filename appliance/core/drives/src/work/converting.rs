@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use medium::DiskError;
 
-use super::{Shared, Work};
+use super::{Shared, Step, Task, Work};
 use crate::member::Member;
 use crate::parity::{BLOCK, Group, Slot};
-use crate::set::{Segment, State};
+use crate::set::{Segment, State, locked};
 
 impl State {
     /// The group that a segment is kept by, and its slot; none while that is being given up.
@@ -41,8 +41,15 @@ impl State {
         self.missing_copies(group).iter().all(|(count, _)| *count == 0)
     }
 
-    /// Whether there may be room for them.
+    /// Whether there may be room for them, and all of them can be made as far as is known.
     fn has_room_without(&self, group: &Group) -> bool {
+        let is_readable = |slot: Slot| {
+            let segment = self.segments.get(&slot.segment);
+            segment.is_none_or(|segment| segment.unreadable.is_empty())
+        };
+        if !self.is_copied(group) && !group.segments().all(|(_, slot)| is_readable(slot)) {
+            return false;
+        }
         let needed = group.blocks.saturating_mul(BLOCK as u64 * group.slots.len() as u64);
         let fits = |member: &&Arc<Member>| member.free() > needed && !member.is_avoided();
         self.missing_copies(group).iter().all(|(count, others)| others.iter().filter(fits).count() >= *count)
@@ -63,19 +70,21 @@ impl Shared {
     }
 
     /// Gives a group up whose segments have their copies, or that is to stay after all.
-    pub(super) fn finish_converting(&self) -> Result<(), DiskError> {
+    pub(super) fn finish_converting(&self) -> Result<Option<Step>, DiskError> {
+        let _names = locked(&self.names);
         let mut state = self.state();
-        let Some(id) = state.converting else { return Ok(()) };
-        match state.groups.get(&id) {
-            Some(group) if state.is_outdated(group) && !state.is_copied(group) => return Ok(()),
-            Some(group) if state.is_outdated(group) => {}
-            _ => {
-                state.converting = None;
-                return Ok(());
-            }
+        let Some(id) = state.converting else { return Ok(None) };
+        let outdated = state.groups.get(&id).filter(|group| state.is_outdated(group));
+        if outdated.is_some_and(|group| !state.is_copied(group)) {
+            return Ok(None);
         }
+        let is_outdated = outdated.is_some();
         state.converting = None;
         drop(state);
-        self.dissolve(id)
+        if !is_outdated {
+            return Ok(None);
+        }
+        self.dissolve_if(id, State::is_copied)?;
+        Ok(Some(Step { task: Some(Task::Dissolving { group: id }), bytes: 0 }))
     }
 }

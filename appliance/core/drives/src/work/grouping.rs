@@ -15,9 +15,9 @@ use super::encoding::{Encoding, Stop};
 use super::{Shared, Step, Work};
 use crate::copies::{making_path, publish};
 use crate::layout::{LEAVING, PARITY, segment_name};
-use crate::parity::{Slot, leaving_name, parity_path};
+use crate::parity::{Group, Slot, leaving_name, parity_path};
 use crate::planted::{self, Bug};
-use crate::set::locked;
+use crate::set::{State, locked};
 use crate::superblock::remove_if_there;
 
 impl Shared {
@@ -179,8 +179,15 @@ impl Shared {
     /// Without room for other parity, or if it protects nothing, gives up that of a group: its segments stay, at risk until
     /// they are copied or in another group.
     pub(super) fn dissolve(&self, id: u64) -> Result<(), DiskError> {
+        self.dissolve_if(id, |_, _| true)
+    }
+
+    /// The same, if that may be at this moment.
+    pub(super) fn dissolve_if(&self, id: u64, may: impl Fn(&State, &Group) -> bool) -> Result<(), DiskError> {
         let mut state = self.state();
-        let Some(group) = state.groups.get(&id).cloned() else { return Ok(()) };
+        let Some(group) = state.groups.get(&id).filter(|group| may(&state, group)).cloned() else {
+            return Ok(());
+        };
         let held = |slot: &Slot| state.segments.get(&slot.segment).is_some_and(|s| !s.holders.is_empty());
         if !group.segments().all(|(_, slot)| held(&slot)) {
             // Some can be read by parity only.

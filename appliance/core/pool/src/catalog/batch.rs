@@ -106,11 +106,13 @@ impl Batch {
     pub(super) fn write(&self, write: &WriteTransaction, mark: &Mark) -> Result<Written, PoolError> {
         let mut sums = Sums { demands: Demands::new(&self.demands, self.anybody), ..Sums::default() };
         let mut chunks = write.open_table(CHUNKS).map_err(failed("open chunks"))?;
-        self.chunks
-            .iter()
-            .try_for_each(|(name, change)| change_entry(&mut chunks, name, change, &mut sums))?;
+        self.chunks.iter().try_for_each(|(name, change)| {
+            change_entry(&mut chunks, Kind::Chunks, name, change, &mut sums)
+        })?;
         let mut pages = write.open_table(PAGES).map_err(failed("open pages"))?;
-        self.pages.iter().try_for_each(|(name, change)| change_entry(&mut pages, name, change, &mut sums))?;
+        self.pages
+            .iter()
+            .try_for_each(|(name, change)| change_entry(&mut pages, Kind::Pages, name, change, &mut sums))?;
         self.write_owners(write)?;
         self.write_segments(write, &sums.live)?;
         growth::write(write, &sums.sources, &self.steps)?;
@@ -205,11 +207,18 @@ impl Batch {
 /// that of a new name and mended if there was one.
 fn change_entry(
     table: &mut EntryTable<'_>,
+    kind: Kind,
     name: &Name,
     change: &EntryChange,
     sums: &mut Sums,
 ) -> Result<(), PoolError> {
     let wrong = || PoolError::CatalogValue("its references");
+    if *change == (EntryChange { demand: change.demand, ..EntryChange::default() }) {
+        let value = table.get(&name.0).map_err(failed("read entries"))?;
+        let entry = value.map(|value| Entry::decode(value.value())).unwrap_or_default();
+        sums.demands.add(&entry, &entry, change.demand);
+        return Ok(());
+    }
     let changed = |before: Entry| -> Result<Entry, PoolError> {
         let references = i64::from(before.references) + change.references;
         let references = u32::try_from(references).map_err(|_| wrong())?;
@@ -235,6 +244,8 @@ fn change_entry(
         put(&after)?;
     }
     sums.add(&before, &after);
-    sums.demands.add(&before, &after, change.demand);
+    if kind == Kind::Chunks {
+        sums.demands.add(&before, &after, change.demand);
+    }
     Ok(())
 }

@@ -288,8 +288,8 @@ impl Disk for Watched {
         Ok(())
     }
 
-    fn asked_all(&self) -> Result<(), DiskError> {
-        self.asked.lock().unwrap().is_all = true;
+    fn asked_all(&self, is_all: bool) -> Result<(), DiskError> {
+        self.asked.lock().unwrap().is_all = is_all;
         Ok(())
     }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use medium::sim::SimDisk;
+use medium::sim::{Fault, FaultPlan, SimDisk};
 use medium::{Demand, Disk, Redundancy};
+use model::SegmentNumber;
 use model::archive::PointKey;
 use model::record::Source;
-use pool::{Pool, PoolError};
+use pool::{Counted, Pool, PoolError};
 
 use crate::damage::{damage, rot_all};
 use crate::drive::{Asked, CHUNKS, IN_PAYLOAD, META, PAGES, Watched, frames_of, segments};
@@ -114,7 +115,10 @@ fn each_source_has_segments_of_its_own_way_and_the_log_is_kept_best() {
     check(&rig);
     rig.settle();
     check(&rig);
-    let rig = rig.reopen();
+    let mut rig = rig.reopen();
+    check(&rig);
+    assert!(!rig.watched.asked().is_all, "what the catalog does not know may be wanted kept better");
+    rig.settle();
     assert!(rig.watched.asked().is_all);
     check(&rig);
     // From the segments alone.
@@ -213,6 +217,81 @@ fn a_search_takes_many_steps_and_ends_although_points_come_and_go() {
     assert!(number > 25, "there was time for it: {number}");
     audit(&mut rig.pool);
     assert!(rig.wanted(&[110, 115, 120, 225]).iter().all(|demand| demand.covers(Demand::of(TWO))));
+}
+
+/// What the catalog on the drive knows nothing of is kept as it is until it is known how it is wanted.
+#[test]
+fn nothing_is_said_to_be_all_before_everything_is_counted() {
+    for is_without_catalog in [false, true] {
+        let mut rig = Rig::new();
+        let ledger = rig.ledger.clone();
+        rig.ask(&ledger, TWO);
+        rig.add(&ledger, 1, &[1, 2]);
+        if is_without_catalog {
+            rig.settle();
+            rig.disk.remove("catalog.redb").unwrap();
+        }
+        let mut rig = rig.reopen();
+        assert!(!rig.watched.asked().is_all);
+        while rig.pool.count(1).unwrap() == Counted::More {
+            rig.pool.flush_catalog().unwrap();
+            assert!(!rig.watched.asked().is_all);
+        }
+        rig.settle();
+        assert!(rig.watched.asked().is_all);
+        assert_eq!(rig.wanted(&[1, 2]), only(Demand::of(TWO)));
+        // Made anew in the same process, it is not known again.
+        rig.pool.rebuild_catalog().unwrap();
+        assert!(!rig.watched.asked().is_all);
+        rig.settle();
+        assert!(rig.watched.asked().is_all && rig.pool.shared().is_placed().unwrap());
+    }
+}
+
+/// A page that cannot be read for a while keeps the search from its end, and not from what it can find.
+#[test]
+fn a_point_that_cannot_be_read_for_a_while_is_tried_again() {
+    let mut rig = Rig::new();
+    let (home, ledger) = (rig.home.source.clone(), rig.ledger.clone());
+    rig.add(&ledger, 1, &[1, 2]);
+    rig.settle();
+    let old: Vec<String> = segments(&rig.disk, META).into_iter().map(|(path, _)| path).collect();
+    rig = rig.reopen();
+    rig.add(&home, 1, &[3]);
+    rig = rig.reopen();
+    old.iter().for_each(|path| rig.disk.fail(FaultPlan::lasting(Fault::Error, 1).on_reads().under(path)));
+    rig.ask(&ledger, TWO);
+    rig.ask(&home, SIX);
+    reclaim(&mut rig.pool);
+    assert!(!rig.pool.shared().is_placed().unwrap());
+    rig.pool.flush_catalog().unwrap();
+    assert_eq!(rig.wanted(&[3]), only(Demand::of(SIX)), "what can be found is");
+    rig.disk.clear_faults();
+    rig.settle();
+    assert!(rig.pool.shared().is_placed().unwrap());
+    assert_eq!(rig.wanted(&[1, 2]), only(Demand::of(TWO)));
+}
+
+/// A source that writes little keeps its segment open; what came after it is wanted less all the same.
+#[test]
+fn an_old_segment_that_is_open_keeps_no_other_one_as_it_was_wanted() {
+    let mut rig = Rig::new();
+    let (ledger, scratch) = (rig.ledger.clone(), rig.scratch.clone());
+    rig.ask(&ledger, TWO);
+    rig.ask(&scratch, SIX);
+    rig.add(&scratch, 1, &[1]);
+    for number in 1..=40 {
+        rig.add(&ledger, number, &[100 + 2 * number, 101 + 2 * number]);
+    }
+    rig.settle();
+    rig.ask(&ledger, None);
+    rig.settle();
+    let seeds: Vec<u64> = (102..170).collect();
+    assert!(rig.wanted(&seeds).iter().all(|demand| demand.asked.is_none()));
+    let last = rig.segment_of(101 + 80);
+    let number =
+        u64::from_str_radix(last.trim_start_matches("segments/").trim_end_matches(".seg"), 16).unwrap();
+    assert!(rig.pool.shared().is_sealed(SegmentNumber(number)), "nobody writes it any more");
 }
 
 #[test]
