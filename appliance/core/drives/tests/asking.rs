@@ -4,8 +4,8 @@
 
 mod world;
 
-use drives::{DriveSet, Policy};
-use medium::sim::{Random, Survival};
+use drives::{DriveSet, Policy, Task};
+use medium::sim::{Fault, FaultPlan, Random, Survival};
 use medium::{Demand, Disk, Redundancy};
 use world::{Rig, bytes, get, path, prepare, put, work};
 
@@ -130,4 +130,47 @@ fn nothing_goes_before_everything_was_asked_for_again() {
     set.set_policy(Policy::Copies(2)).unwrap();
     work(&set);
     assert_eq!((set.epoch(), [1, 3, 4].map(|number| copies(&rig, number))), (epoch + 1, [2; 3]));
+}
+
+/// What cannot be read keeps its group, and the others of it are not copied again and again.
+#[test]
+fn a_group_that_cannot_be_given_up_is_left_alone() {
+    let rig = Rig::new(1, 5);
+    let set = rig.create(Policy::Parity { data: 3, parity: 1 });
+    prepare(&set);
+    for number in 1..=3 {
+        put(&set, number, &bytes(number, 200_000)).unwrap();
+    }
+    work(&set);
+    for disk in &rig.disks {
+        for name in disk.files().into_keys().filter(|name| *name == path(1) || name.starts_with("parity/")) {
+            disk.fail(FaultPlan::lasting(Fault::Error, 0).on_reads().under(&name));
+        }
+    }
+    set.ask(&path(2), asked(Policy::Copies(2))).unwrap();
+    let copied = || {
+        set.try_again();
+        let tasks = std::iter::from_fn(|| set.step(1 << 30, &|_| true).unwrap().task);
+        tasks.filter(|task| matches!(task, Task::Copying { segment, .. } if segment.0 != 1)).count()
+    };
+    let rounds: Vec<usize> = (0..5).map(|_| copied()).collect();
+    assert_eq!(rounds[1..], [0; 4], "{rounds:?}");
+    assert_eq!(parity_files(&rig), 1);
+}
+
+/// Giving up many groups takes many steps, so whoever calls for them is never kept for long.
+#[test]
+fn one_step_gives_up_one_group() {
+    let rig = Rig::new(1, 3);
+    let set = rig.create(Policy::Parity { data: 2, parity: 1 });
+    prepare(&set);
+    (1..=20).for_each(|number| put(&set, number, &bytes(number, LENGTH)).unwrap());
+    work(&set);
+    assert_eq!(parity_files(&rig), 10);
+    set.set_policy(Policy::Copies(1)).unwrap();
+    let step = set.step(1, &|_| true).unwrap();
+    assert!(matches!(step.task, Some(Task::Dissolving { .. })), "{step:?}");
+    assert_eq!(parity_files(&rig), 9);
+    work(&set);
+    assert_eq!((parity_files(&rig), set.at_risk()), (0, vec![]));
 }
