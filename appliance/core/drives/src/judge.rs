@@ -5,7 +5,7 @@
 //! the other, unless some member has two copies of an epoch that is newer than its own: second copies are written only when
 //! all have their first, so then it lost what it had confirmed, and is stale.
 
-use crate::superblock::{Loaded, MemberState, SetRecord};
+use crate::superblock::{Loaded, MemberState, SetRecord, Superblock};
 use crate::{DrivesError, PoolUuid};
 
 /// A drive that belongs to the set and may be used.
@@ -110,41 +110,46 @@ fn refuse_clones(loaded: &mut Vec<(usize, Loaded)>, refused: &mut Vec<(usize, Dr
 /// two that are equally new and not the same, a confirmed one comes first, and two confirmed ones leave no choice. Of two that
 /// were interrupted, that one counts with which most drives may be used, and of equals one that was made without the others.
 fn head_of(loaded: &[(usize, Loaded)]) -> Result<SetRecord, DrivesError> {
-    let number = |one: &Loaded| one.superblock.set.epoch().number;
-    let is_reached = |one: &Loaded| one.confirmed == number(one);
+    let heads = newest(loaded);
+    let first = heads.first().ok_or(DrivesError::NoMember)?;
+    let is_other = |other: &&&Loaded| other.superblock.set.epoch().id != first.superblock.set.epoch().id;
+    let Some(rival) = heads.iter().find(is_other) else { return Ok(first.superblock.set.clone()) };
+    let leading = heads.iter().filter(|one| !one.is_reached() && leads(loaded, one));
+    let head = leading.max_by_key(|head| chances(loaded, &head.superblock.set));
+    head.map(|head| head.superblock.set.clone()).ok_or_else(|| split(&first.superblock, &rival.superblock))
+}
+
+/// Those with the newest record that counts, or with the newest one if none does; the confirmed ones of them if there are any.
+fn newest(loaded: &[(usize, Loaded)]) -> Vec<&Loaded> {
     let all = || loaded.iter().map(|(_, one)| one);
-    let leads = |head: &Loaded| all().all(|one| is_behind(one, &head.superblock.set));
-    let counts = |one: &&Loaded| is_reached(one) || leads(one);
-    let newest = match all().filter(counts).map(number).max() {
-        Some(newest) => newest,
-        None => all().map(number).max().ok_or(DrivesError::NoMember)?,
-    };
-    let mut heads: Vec<&Loaded> = all().filter(|one| number(one) == newest).collect();
-    if heads.iter().any(|one| is_reached(one)) {
-        heads.retain(|one| is_reached(one));
+    let counting = all().filter(|one| one.is_reached() || leads(loaded, one)).map(Loaded::number).max();
+    let newest = counting.or_else(|| all().map(Loaded::number).max());
+    let mut heads: Vec<&Loaded> = all().filter(|one| Some(one.number()) == newest).collect();
+    if heads.iter().any(|one| one.is_reached()) {
+        heads.retain(|one| one.is_reached());
     }
-    let Some(first) = heads.first().map(|one| &one.superblock) else { return Err(DrivesError::NoMember) };
-    let rival =
-        heads.iter().map(|one| &one.superblock).find(|other| other.set.epoch().id != first.set.epoch().id);
-    let Some(rival) = rival else { return Ok(first.set.clone()) };
-    let without = |head: &Loaded| {
-        let head = &head.superblock.set;
-        let is_out = |one: &&Loaded| head.entry(one.superblock.drive).is_some_and(|entry| !entry.serves());
-        all().filter(is_out).count()
-    };
-    let used = |head: &Loaded| {
-        let head = &head.superblock.set;
-        let confirmed = confirmed_in(loaded, head);
-        all().filter(|one| place_of(one, head, confirmed).is_ok()).count()
-    };
-    let interrupted = heads.iter().filter(|one| !is_reached(one) && leads(one));
-    match interrupted.max_by_key(|head| (used(head), without(head))) {
-        Some(head) => Ok(head.superblock.set.clone()),
-        None => {
-            let shared = first.set.lineage.iter().rev().find(|epoch| rival.set.descends_from(**epoch));
-            let epoch = shared.map_or(0, |epoch| epoch.number);
-            Err(DrivesError::Split { first: first.drive, second: rival.drive, epoch })
-        }
+    heads
+}
+
+/// Whether all changes that drives have confirmed led to what one says.
+fn leads(loaded: &[(usize, Loaded)], head: &Loaded) -> bool {
+    loaded.iter().all(|(_, one)| is_behind(one, &head.superblock.set))
+}
+
+/// How many drives may be used with a record, and how many it does without.
+fn chances(loaded: &[(usize, Loaded)], head: &SetRecord) -> (usize, usize) {
+    let confirmed = confirmed_in(loaded, head);
+    let is_out = |one: &Loaded| head.entry(one.superblock.drive).is_some_and(|entry| !entry.serves());
+    let used = loaded.iter().filter(|(_, one)| place_of(one, head, confirmed).is_ok()).count();
+    (used, loaded.iter().filter(|(_, one)| is_out(one)).count())
+}
+
+fn split(first: &Superblock, second: &Superblock) -> DrivesError {
+    let shared = first.set.lineage.iter().rev().find(|epoch| second.set.descends_from(**epoch));
+    DrivesError::Split {
+        first: first.drive,
+        second: second.drive,
+        epoch: shared.map_or(0, |epoch| epoch.number),
     }
 }
 

@@ -6,6 +6,9 @@
 //! 4. What a member that came back held is compared, and taken over or removed.
 //! 5. Copies that are too many are removed, and a retiring member that holds nothing is let go of.
 //! 6. Sealed segments are put under parity.
+//! 7. Parity is given up whose segments are to be kept otherwise, a group at a time: its segments are copied as in 2 first.
+//!
+//! Beside that all parity is read now and then.
 //!
 //! Nothing of this is remembered on the drives: after a crash the same need is found again. A copy that is being made has
 //! another name until it is whole, durable and read back.

@@ -185,11 +185,7 @@ fn copies_that_disagree_are_not_put_under_parity() {
 #[test]
 fn a_shard_that_lies_is_not_believed() {
     let rig = Rig::new(6, 4);
-    let set = rig.create(Policy::Parity { data: 2, parity: 2 });
-    prepare(&set);
-    put(&set, 1, &bytes(1, 100_000)).unwrap();
-    put(&set, 2, &bytes(2, 100_000)).unwrap();
-    work(&set);
+    let set = rig.create_pair(2, 100_000);
     let holder = |number| rig.disks.iter().position(|disk| disk.files().contains_key(&path(number))).unwrap();
     let parity: Vec<usize> = (0..4).filter(|place| ![holder(1), holder(2)].contains(place)).collect();
     // One drive is lost, the other segment lies, and so does one of the parity files somewhere else.

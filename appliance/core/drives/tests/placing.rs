@@ -13,11 +13,7 @@ use world::{Rig, bytes, get, path, prepare, put, work};
 #[test]
 fn shards_beside_each_other_are_at_risk_until_they_are_apart() {
     let mut rig = Rig::new(1, 4);
-    let set = rig.create(Policy::Parity { data: 2, parity: 1 });
-    prepare(&set);
-    put(&set, 1, &bytes(1, 9_000)).unwrap();
-    put(&set, 2, &bytes(2, 9_000)).unwrap();
-    work(&set);
+    let set = rig.create_pair(1, 9_000);
     let holder =
         |rig: &Rig, what: &str| rig.disks.iter().position(|disk| disk.files().contains_key(what)).unwrap();
     let (first, second) = (holder(&rig, &path(1)), holder(&rig, &path(2)));
@@ -56,11 +52,7 @@ fn shards_beside_each_other_are_at_risk_until_they_are_apart() {
 fn copies_that_are_too_many_do_not_keep_a_drive_from_being_emptied() {
     for leaves in [1, 2] {
         let rig = Rig::new(1, 4);
-        let set = rig.create(Policy::Parity { data: 2, parity: 1 });
-        prepare(&set);
-        put(&set, 1, &bytes(1, 9_000)).unwrap();
-        put(&set, 2, &bytes(2, 9_000)).unwrap();
-        work(&set);
+        let set = rig.create_pair(1, 9_000);
         let holds = |rig: &Rig, number: u64| {
             (0..4).filter(|at| rig.disks[*at].files().contains_key(&path(number))).collect()
         };
@@ -189,11 +181,7 @@ fn parity_that_rots_is_found_and_mended() {
 #[test]
 fn parity_that_cannot_be_read_for_a_while_stays_as_it_is() {
     let rig = Rig::new(1, 4);
-    let set = rig.create(Policy::Parity { data: 2, parity: 1 });
-    prepare(&set);
-    put(&set, 1, &bytes(1, 100_000)).unwrap();
-    put(&set, 2, &bytes(2, 100_000)).unwrap();
-    work(&set);
+    let set = rig.create_pair(1, 100_000);
     let has_parity = |disk: &SimDisk| disk.files().keys().any(|name| name.starts_with("parity/"));
     let disk = rig.disks.iter().find(|disk| has_parity(disk)).unwrap();
     // The reads of the head and of the table come first.
@@ -214,11 +202,7 @@ fn parity_that_cannot_be_read_for_a_while_stays_as_it_is() {
 #[test]
 fn what_is_under_parity_is_durable_also_when_its_drive_fails() {
     let rig = Rig::new(1, 4);
-    let set = rig.create(Policy::Parity { data: 2, parity: 1 });
-    prepare(&set);
-    put(&set, 1, &bytes(1, 100_000)).unwrap();
-    put(&set, 2, &bytes(2, 100_000)).unwrap();
-    work(&set);
+    let set = rig.create_pair(1, 100_000);
     let disk = rig.disks.iter().find(|disk| disk.files().contains_key(&path(1))).unwrap();
     let file = set.open(&path(1), medium::Access::ReadWrite).unwrap();
     disk.fail(FaultPlan::lasting(Fault::Error, 1));

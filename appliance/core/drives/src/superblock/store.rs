@@ -19,6 +19,16 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// The epoch of what it says.
+    pub(crate) fn number(&self) -> u64 {
+        self.superblock.set.epoch().number
+    }
+
+    /// Whether two copies have reached that.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.confirmed == self.number()
+    }
+
     /// The last epoch that led to what it says and that two copies have reached.
     pub(crate) fn reached(&self) -> Option<Epoch> {
         self.superblock.set.lineage.iter().rev().find(|epoch| epoch.number <= self.confirmed).copied()

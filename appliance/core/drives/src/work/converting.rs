@@ -27,9 +27,8 @@ impl State {
     /// members that may take them.
     fn missing_copies(&self, group: &Group) -> Vec<(usize, Vec<Arc<Member>>)> {
         let missing = |slot: Slot| {
-            let holders = self.segments.get(&slot.segment).map(|segment| segment.holders.clone());
-            let holds =
-                |member: &Arc<Member>| holders.as_ref().is_some_and(|all| all.contains(&member.index));
+            let holders = self.segments.get(&slot.segment).map(|segment| &segment.holders);
+            let holds = |member: &Arc<Member>| holders.is_some_and(|all| all.contains(&member.index));
             let (safe, others): (Vec<_>, Vec<_>) = self.staying().into_iter().partition(holds);
             (self.copies_wanted(slot.segment).saturating_sub(safe.len()), others)
         };
@@ -43,16 +42,16 @@ impl State {
 
     /// Whether there may be room for them, and all of them can be made as far as is known.
     fn has_room_without(&self, group: &Group) -> bool {
+        let missing = self.missing_copies(group);
         let is_readable = |slot: Slot| {
             let segment = self.segments.get(&slot.segment);
             segment.is_none_or(|segment| segment.unreadable.is_empty())
         };
-        if !self.is_copied(group) && !group.segments().all(|(_, slot)| is_readable(slot)) {
-            return false;
-        }
         let needed = group.blocks.saturating_mul(BLOCK as u64 * group.slots.len() as u64);
         let fits = |member: &&Arc<Member>| member.free() > needed && !member.is_avoided();
-        self.missing_copies(group).iter().all(|(count, others)| others.iter().filter(fits).count() >= *count)
+        let is_copied = missing.iter().all(|(count, _)| *count == 0);
+        (is_copied || group.segments().all(|(_, slot)| is_readable(slot)))
+            && missing.iter().all(|(count, others)| others.iter().filter(fits).count() >= *count)
     }
 }
 
@@ -75,13 +74,12 @@ impl Shared {
         let mut state = self.state();
         let Some(id) = state.converting else { return Ok(None) };
         let outdated = state.groups.get(&id).filter(|group| state.is_outdated(group));
-        if outdated.is_some_and(|group| !state.is_copied(group)) {
-            return Ok(None);
+        let is_copied = outdated.map(|group| state.is_copied(group));
+        if is_copied != Some(false) {
+            state.converting = None;
         }
-        let is_outdated = outdated.is_some();
-        state.converting = None;
         drop(state);
-        if !is_outdated {
+        if is_copied != Some(true) {
             return Ok(None);
         }
         self.dissolve_if(id, State::is_copied)?;

@@ -47,6 +47,15 @@ impl Rig {
         DriveSet::create(&self.handed(), POOL, policy, self.world.clone()).unwrap()
     }
 
+    /// A set of 2+N with the segments 1 and 2, of so many bytes, in a group.
+    pub(crate) fn create_pair(&self, parity: u8, length: usize) -> DriveSet {
+        let set = self.create(Policy::Parity { data: 2, parity });
+        prepare(&set);
+        [1, 2].iter().for_each(|number| put(&set, *number, &bytes(*number, length)).unwrap());
+        work(&set);
+        set
+    }
+
     pub(crate) fn open(&self) -> Opened {
         DriveSet::open(&self.handed(), None, self.world.clone()).unwrap()
     }
