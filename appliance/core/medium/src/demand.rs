@@ -75,6 +75,11 @@ impl Demand {
         Self { usual: self.usual || other.usual, asked }
     }
 
+    /// Takes in another one.
+    pub fn join(&mut self, other: Self) {
+        *self = self.and(other);
+    }
+
     /// Whether who asks for the other one gets it here.
     #[must_use]
     pub fn covers(self, other: Self) -> bool {

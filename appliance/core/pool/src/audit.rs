@@ -192,7 +192,7 @@ fn count_rows(
                     found.references += 1;
                     if kind == 0 {
                         found.holders.add(*source, 1);
-                        found.demand = found.demand.and(demand);
+                        found.demand.join(demand);
                     }
                 }
             }
@@ -227,8 +227,7 @@ fn compare(
             audit.expect(|| format!("who holds {what} {name}"), &entry.holders, &holders);
             if let Some((segment, length)) = entry.live() {
                 *sums.segments.entry(segment).or_default() += length;
-                let known = sums.demands.entry(segment).or_default();
-                *known = known.and(demand);
+                sums.demands.entry(segment).or_default().join(demand);
             }
             if let Some((source, length)) = entry.own() {
                 *sums.sources.entry(source).or_default() += length;

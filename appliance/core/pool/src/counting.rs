@@ -369,7 +369,7 @@ impl State {
                     let change = self.recent.chunks.entry(name).or_default();
                     change.references += sign;
                     change.holders.add(source, sign);
-                    change.demand = change.demand.and(demand);
+                    change.demand.join(demand);
                 }
                 Birth::Item(..) => {}
             }

@@ -146,7 +146,10 @@ impl Pool {
         for (segment, demand) in demands {
             disk.ask(&segment_path(segment), demand)?;
         }
-        self.ask_for_log()?;
+        // Where nobody ever asked for anything there is nothing to be told, and the files of the log need not be opened.
+        if shared.registry(|registry| settings(registry).next().is_some()) {
+            self.ask_for_log()?;
+        }
         shared.state_mut().untold.clear();
         if shared.registry(asks) {
             // Segments that the catalog on the drive knows nothing of may be wanted kept better than it says.
@@ -354,7 +357,7 @@ impl State {
         for birth in births {
             if let Birth::Item(_, Item::Extent(Extent::Chunk { name, .. })) = birth {
                 let change = self.recent.chunks.entry(name).or_default();
-                change.demand = change.demand.and(demand);
+                change.demand.join(demand);
             }
         }
     }

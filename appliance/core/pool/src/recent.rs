@@ -28,8 +28,7 @@ pub(crate) struct Recent {
 impl Recent {
     /// Notes that somebody has something in a segment who wants it kept so.
     pub(crate) fn want(&mut self, segment: SegmentNumber, demand: Demand) {
-        let known = self.demands.entry(segment).or_default();
-        *known = known.and(demand);
+        self.demands.entry(segment).or_default().join(demand);
     }
 
     /// Entries that wait for the catalog.

@@ -510,9 +510,10 @@ impl State {
             }
         };
         self.untold.extend(written.changed);
-        for (segment, demand) in self.found.is_some().then_some(written.found).into_iter().flatten() {
-            let known = self.found.get_or_insert_default().entry(segment).or_default();
-            *known = known.and(demand);
+        if let Some(found) = &mut self.found {
+            for (segment, demand) in written.found {
+                found.entry(segment).or_default().join(demand);
+            }
         }
         self.recent = Recent::default();
         self.rounds.saved();

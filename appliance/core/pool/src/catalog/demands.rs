@@ -56,14 +56,13 @@ impl Demands {
         if before.references > 0 {
             match before.place.map(|place| place.frame.segment) {
                 // Who refers to what was not there is not known here.
-                None => found = found.and(self.anybody),
+                None => found.join(self.anybody),
                 Some(other) if other != segment => drop(self.moves.insert((other, segment))),
                 Some(_) => {}
             }
         }
         if found != Demand::default() {
-            let known = self.found.entry(segment).or_default();
-            *known = known.and(found);
+            self.found.entry(segment).or_default().join(found);
         }
     }
 
@@ -80,8 +79,7 @@ impl Demands {
         };
         for (from, to) in std::mem::take(&mut self.moves) {
             let taken = stated(&table, from)?.and(self.found.get(&from).copied().unwrap_or_default());
-            let known = self.found.entry(to).or_default();
-            *known = known.and(taken);
+            self.found.entry(to).or_default().join(taken);
         }
         let mut changed = BTreeMap::new();
         let settling = settled.into_iter().flat_map(|settled| &settled.demands);
