@@ -163,7 +163,14 @@ impl Service for Appliance {
         let source = self.storage.change(move |pool| source_of(pool, machine, &label))?;
         self.refusals.check(source.id)?;
         let (storage, refusals) = (Arc::clone(&self.storage), Arc::clone(&self.refusals));
-        let trial = Trial::begin(&storage, &self.figures, &refusals, source.id, size_bytes)?;
+        let trial = Trial::begin(
+            &storage,
+            &self.figures,
+            &refusals,
+            source.id,
+            size_bytes,
+            self.rack.policy().into(),
+        )?;
         let (begun, session) = Session::begin(storage, refusals, source, continuity, trial)?;
         Ok((begun, Box::new(session)))
     }

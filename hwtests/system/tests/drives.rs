@@ -99,7 +99,14 @@ fn a_source_is_kept_as_it_asks_whatever_the_rest_is() {
     assert!(words.contains("parity=4+2 takes 6 drives and 3 are in service"), "{words}");
     let words = refused(&["drive", "policy", "copies=2", "--source", "web1/nothing"]);
     assert!(words.contains("the source web1/nothing"), "{words}");
+    // A drive that is needed for that stays until it is not.
+    fleet.keepfast(&["drive", "policy", "copies=3", "--source", "web1/files"]).unwrap();
+    let leaving = fleet.place(2);
+    let words = fleet.keepfast(&["drive", "retire", &fleet.drive_at(&leaving).unwrap()]).unwrap();
+    assert!(words.contains("2 are left in service and 3 are needed"), "{words}");
+    assert_eq!(row_at(&fleet.list().unwrap(), &leaving).unwrap()["state"], "retiring");
     fleet.keepfast(&["drive", "policy", "pool", "--source", "web1/files"]).unwrap();
+    fleet.wait_for("the drive is let go of", |found| row_at(found, &leaving).is_none()).unwrap();
     assert_eq!(fleet.list().unwrap()["sources"], json!([]));
     history.conclude(&fleet.site).unwrap();
     assert!(fleet.keepfast(&["pool", "audit"]).unwrap().ends_with("; 0 wrong\n"));

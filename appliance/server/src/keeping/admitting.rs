@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use medium::Redundancy;
 use model::archive::ArchiveError;
 use model::{ErrorKind, SourceId};
 use pool::Shared;
@@ -34,13 +35,14 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// Looks at a source that is about to send; none if it has a point already.
+    /// Looks at a source that is about to send to a pool that is usually kept so; none if it has a point already.
     pub(crate) fn begin(
         storage: &Storage,
         figures: &Figures,
         refusals: &Arc<Refusals>,
         source: SourceId,
         announced: Option<u64>,
+        usual: Redundancy,
     ) -> Result<Option<Self>, ArchiveError> {
         let shared = storage.shared();
         if shared.registry(|registry| registry.points_of(source).next().is_some()) {
@@ -50,7 +52,7 @@ impl Trial {
         storage.change(|pool| pool.commit(Vec::new()).and_then(|()| pool.flush_catalog()))?;
         // Without it nobody knows what may go of others.
         figures.measure_some(shared, usize::MAX)?;
-        let mut present = Present::of(shared, figures)?;
+        let mut present = Present::of(shared, figures, usual)?;
         present.state.sources.remove(&source);
         let policy = present.policies.remove(&source).unwrap_or_default();
         // A source that says nothing needs a byte at least.

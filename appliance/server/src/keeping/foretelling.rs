@@ -1,16 +1,17 @@
 //! How long it lasts: the pool as it is, played forward at what was measured of its sources.
 //!
 //! What sources hold and bring is measured in chunks before compression; what is on the drive is compressed, and has pages and
-//! records besides. Here everything is taken to need as much of the drive as all did so far.
+//! records besides. Here everything is taken to need as much of the drive as all did so far, and that of a source which is kept
+//! otherwise than the rest as much more or less as it takes of the drives.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use medium::Space;
+use medium::{Redundancy, Space};
 use model::archive::ArchiveError;
 use model::{SourceId, Time};
-use pool::Shared;
 use pool::catalog::Growth;
+use pool::{Shared, placement_of};
 use retention::{
     Admission, Certainty, HORIZON_DAYS, Measure, Newcomer, Now, Outlook, Policies, Policy, PoolBounds,
     Prospect, Rates, SourceState, State, Witnessed, admission, drive_in_words, prospect, rates,
@@ -31,7 +32,7 @@ const NEWCOMER: SourceId = SourceId(u64::MAX);
 /// A day.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The pool as it is, in bytes of its drive.
+/// The pool as it is, in bytes of its drives as far as everything is kept in the usual way.
 pub(super) struct Present {
     pub(super) state: State,
     pub(super) certainty: BTreeMap<SourceId, Certainty>,
@@ -42,8 +43,8 @@ pub(super) struct Present {
 }
 
 impl Present {
-    /// Looks at the pool; what was measured of points is as old as the last measuring.
-    pub(super) fn of(shared: &Shared, figures: &Figures) -> Result<Self, ArchiveError> {
+    /// Looks at a pool that is usually kept so; what was measured of points is as old as the last measuring.
+    pub(super) fn of(shared: &Shared, figures: &Figures, usual: Redundancy) -> Result<Self, ArchiveError> {
         let (policies, bounds, witness) = shared.registry(|registry| {
             (settings::policies(registry), settings::bounds(registry), settings::witness(registry))
         });
@@ -51,17 +52,25 @@ impl Present {
         now.witnessed = now.witnessed.max(Witnessed(Duration::from_nanos(shared.witnessed().unwrap_or(0))));
         let usage = shared.usage()?;
         let scale = Scale { taken: usage.segment_bytes, of: usage.stored_bytes };
+        let scales: BTreeMap<SourceId, Scale> = shared.registry(|registry| {
+            let of = |source: &SourceId| (*source, scale.kept(placement_of(registry, *source), usual));
+            registry.sources.keys().map(of).collect()
+        });
+        let scale_of = |source: &SourceId| scales.get(source).copied().unwrap_or(scale);
         let measured = shared.sources_in_use()?;
         let certainty: BTreeMap<SourceId, Certainty> = shared.registry(|registry| {
             let of = |source: &SourceId| {
                 let measures = measured.get(source).map_or(&[][..], |used| used.measures.as_slice());
+                let scale = scale_of(source);
                 let measures: Vec<Measure> = measures.iter().map(|growth| scale.measure(growth)).collect();
                 (*source, Certainty::of(&measures, now.witnessed))
             };
             registry.sources.keys().map(of).collect()
         });
-        let state = scale.state(picture(shared, figures)?);
-        let policies = policies?.into_iter().map(|(source, policy)| (source, scale.policy(policy))).collect();
+        let state = scaled(picture(shared, figures)?, scale, scale_of);
+        let policies = policies?;
+        let policies =
+            policies.into_iter().map(|(source, policy)| (source, scale_of(&source).policy(policy))).collect();
         Ok(Self { state, rates: rates(&certainty), certainty, policies, bounds: bounds?, now })
     }
 
@@ -86,6 +95,16 @@ impl Scale {
             .map_or(bytes, |bytes| u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 
+    /// That of what is kept in another way than is usual.
+    fn kept(self, asked: Option<Redundancy>, usual: Redundancy) -> Self {
+        let Some(asked) = asked else { return self };
+        let drives = |one: Redundancy| u64::from(one.data()) + u64::from(one.parity());
+        Self {
+            taken: self.taken.saturating_mul(drives(asked) * u64::from(usual.data())),
+            of: self.of.saturating_mul(u64::from(asked.data()) * drives(usual)),
+        }
+    }
+
     fn measure(self, growth: &Growth) -> Measure {
         Measure {
             witnessed: Witnessed(Duration::from_nanos(growth.witnessed)),
@@ -100,21 +119,30 @@ impl Scale {
         Policy { quota_bytes: policy.quota_bytes.map(|bytes| self.bytes(bytes)), ..policy }
     }
 
-    fn state(self, state: State) -> State {
-        let source = |(source, its): (SourceId, SourceState)| {
-            let mut points = its.points().to_vec();
-            points.iter_mut().for_each(|point| point.own_bytes = point.own_bytes.map(|own| self.bytes(own)));
-            (source, SourceState::new(self.bytes(its.used_bytes), points))
-        };
-        State { sources: state.sources.into_iter().map(source).collect(), ..state }
+    fn source(self, its: &SourceState) -> SourceState {
+        let mut points = its.points().to_vec();
+        points.iter_mut().for_each(|point| point.own_bytes = point.own_bytes.map(|own| self.bytes(own)));
+        SourceState::new(self.bytes(its.used_bytes), points)
     }
+}
+
+/// A pool whose sources take of the drives what their scales say, where `usual` is what the others have.
+fn scaled(mut state: State, usual: Scale, scale_of: impl Fn(&SourceId) -> Scale) -> State {
+    for (source, its) in &mut state.sources {
+        let (usually, really) = (usual.bytes(its.used_bytes), scale_of(source).bytes(its.used_bytes));
+        for bytes in [&mut state.used_bytes, &mut state.drives_bytes] {
+            *bytes = bytes.saturating_add(really).saturating_sub(usually);
+        }
+        *its = scale_of(source).source(its);
+    }
+    state
 }
 
 /// Says how long it lasts, and what admitting another source would cost.
 pub(super) fn foretell(appliance: &Appliance, admit: Option<Admit>) -> Result<Kept, ArchiveError> {
     let (shared, figures) = (appliance.storage().shared(), appliance.figures());
     figures.measure_some(shared, RECENT_POINTS)?;
-    let present = Present::of(shared, figures)?;
+    let present = Present::of(shared, figures, appliance.rack().policy().into())?;
     let today = shared.clock().now();
     let outlook = present.outlook(HORIZON_DAYS);
     let prospect = prospect(&outlook, present.certainty.clone());
@@ -164,7 +192,7 @@ fn full_drives(
     present: &Present,
     prospect: &Prospect,
 ) -> Vec<(DriveRow, Option<u32>)> {
-    let (policy, drives) = appliance.rack().takers();
+    let (policy, drives) = (appliance.rack().policy(), appliance.rack().takers());
     let spaces: Vec<Space> = drives.iter().map(|(_, space)| *space).collect();
     let used = present.state.expected_bytes();
     let permille = present.bounds.high.permille_of(present.state.drives_bytes);
@@ -274,6 +302,32 @@ mod tests {
             Kept::Forecast { lines, foretold } => (lines, foretold),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn who_is_kept_on_more_drives_takes_more_of_them() {
+        let usual = Redundancy::new(1, 1).unwrap();
+        let half = Scale { taken: 50, of: 100 };
+        for (data, parity, bytes) in [(1, 0, 250), (1, 1, 500), (1, 3, 1_000), (4, 2, 375)] {
+            assert_eq!(
+                half.kept(Redundancy::new(data, parity), usual).bytes(1_000),
+                bytes,
+                "{data}+{parity}"
+            );
+        }
+        let (files, ledger) = (SourceId(1), SourceId(2));
+        let sources = [files, ledger].map(|source| (source, SourceState::new(1_000, Vec::new())));
+        let state = State {
+            sources: sources.into_iter().collect(),
+            used_bytes: 1_200,
+            reclaimable_bytes: 0,
+            drives_bytes: 9_000,
+        };
+        let thrice = half.kept(Redundancy::new(1, 2), Redundancy::ONE);
+        let scaled = scaled(state, half, |source| if *source == ledger { thrice } else { half });
+        let used = scaled.sources.values().map(|source| source.used_bytes);
+        assert_eq!(used.collect::<Vec<_>>(), [500, 1_500]);
+        assert_eq!((scaled.used_bytes, scaled.drives_bytes), (2_200, 10_000));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the operator asks for about the drives.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -192,10 +193,19 @@ impl Rack {
             self.release(drive)?;
             return Ok(format!("drive {drive} is retired"));
         }
-        Ok(format!(
+        let mut told = format!(
             "what drive {drive} holds is moved to the others while the appliance runs; it is let go of then, and \
              `keepfast drive list` says so"
-        ))
+        );
+        let (needed, there) = (set.drives_needed(), in_service(&set));
+        if there < needed {
+            let _ = write!(
+                told,
+                "; {there} are left in service and {needed} are needed to keep everything as is wanted, so it stays \
+                 until `keepfast drive add` takes another one in, or `keepfast drive policy` wants less"
+            );
+        }
+        Ok(told)
     }
 
     fn replace(&self, storage: &Storage, text: &str, newcomer: &Newcomer) -> anyhow::Result<String> {
@@ -220,8 +230,7 @@ impl Rack {
     ) -> anyhow::Result<String> {
         let policy = policy.map(parse_policy).transpose()?;
         if let Some(policy) = policy {
-            let members = self.several()?.members();
-            let there = members.iter().filter(|member| member.state == MemberState::InService).count();
+            let there = in_service(&*self.several()?);
             if there < policy.drives() {
                 let (wanted, drives) = (policy_text(policy), policy.drives());
                 bail!(
@@ -284,18 +293,20 @@ impl Rack {
         }
     }
 
-    /// The drives that new data goes to, how, and their room.
-    pub(crate) fn takers(&self) -> (Policy, Vec<(DriveRow, Space)>) {
+    /// How everything is kept for which nobody asks for something else.
+    pub(crate) fn policy(&self) -> Policy {
+        self.set().map_or(Policy::Copies(1), |set| set.policy())
+    }
+
+    /// The drives that new data goes to, and their room.
+    pub(crate) fn takers(&self) -> Vec<(DriveRow, Space)> {
         let Some(set) = self.set() else {
             let space = self.disk.space().ok();
-            return (
-                Policy::Copies(1),
-                space.map(|space| (self.only_row(Some(space)), space)).into_iter().collect(),
-            );
+            return space.map(|space| (self.only_row(Some(space)), space)).into_iter().collect();
         };
         let (known, members) = (self.known(), set.members());
         let taking = members.iter().filter(|member| member.state == MemberState::InService);
-        (set.policy(), taking.filter_map(|member| Some((known.row(member), member.space?))).collect())
+        taking.filter_map(|member| Some((known.row(member), member.space?))).collect()
     }
 
     /// The row of the one folder that the pool lies in.
@@ -312,7 +323,7 @@ impl Rack {
     fn list(&self, placements: Vec<Placement>, is_searching: bool) -> DriveAnswer {
         let Some(set) = self.set() else {
             let row = self.only_row(self.disk.space().ok());
-            let (policy, lost) = (policy_text(Policy::Copies(1)), Vec::new());
+            let (policy, lost) = (policy_text(self.policy()), Vec::new());
             let drives = vec![row];
             return DriveAnswer::Drives {
                 policy,
@@ -357,6 +368,10 @@ impl Rack {
             is_searching,
         }
     }
+}
+
+fn in_service(set: &DriveSet) -> usize {
+    set.members().iter().filter(|member| member.state == MemberState::InService).count()
 }
 
 /// Sources that ask for what they have to be kept another way than the rest.
