@@ -129,13 +129,13 @@ fn now() -> Time {
 /// Checks the place; takes away what a killed process left mounted there.
 fn prepare(path: &Path) -> Result<PathBuf, MountError> {
     let failed = |source| MountError::Place { path: path.to_owned(), source };
-    match rustix::fs::stat(path) {
-        // Only FUSE answers so: its server is gone.
-        Err(Errno::NOTCONN) => {
+    match std::fs::read_dir(path) {
+        // Only FUSE answers so: its server is gone. Attributes the kernel may remember for a while, a listing it asks for.
+        Err(error) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => {
             warn!(path = %path.display(), "a mount without a server is taken away");
             unmount(path, UnmountFlags::DETACH).map_err(|source| failed(source.into()))?;
         }
-        Err(source) => return Err(failed(source.into())),
+        Err(source) => return Err(failed(source)),
         Ok(_) => {}
     }
     let canonical = path.canonicalize().map_err(failed)?;

@@ -126,12 +126,12 @@ impl Fleet {
         self.site.start_server()
     }
 
-    /// Waits until segments are under parity.
-    pub fn wait_for_parity(&self) -> Result<()> {
+    /// Waits until there are so many files of parity.
+    pub fn wait_for_parity(&self, files_min: usize) -> Result<()> {
         let files = |disk: &LoopDisk| {
             std::fs::read_dir(disk.path().join("pool/parity")).map_or(0, std::iter::Iterator::count)
         };
-        self.wait_for("parity is made", |_| self.disks.iter().map(files).sum::<usize>() >= 2)
+        self.wait_for("parity is made", |_| self.disks.iter().map(files).sum::<usize>() >= files_min)
     }
 
     /// Where a drive is mounted.

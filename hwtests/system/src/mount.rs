@@ -53,7 +53,8 @@ impl Mount {
         }
         let mut mount = Self { running: Running::start(command)?, path: path.to_owned() };
         let started = Instant::now();
-        while !is_mounted(path)? {
+        // What a killed program left mounted is there still.
+        while !is_mounted(path)? || is_dead(path) {
             if let Some(status) = mount.running.ended()? {
                 bail!("{command:?} ended with {status}");
             }
@@ -101,6 +102,12 @@ impl Drop for Mount {
         let _ = self.running.kill();
         while is_mounted(&self.path).unwrap_or(false) && unmount(&self.path, UnmountFlags::DETACH).is_ok() {}
     }
+}
+
+/// Whether the program is gone that has mounted something on a path.
+fn is_dead(path: &Path) -> bool {
+    // Its attributes may be remembered by the kernel, what is in it is not.
+    std::fs::read_dir(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotConnected)
 }
 
 /// Whether something is mounted on a path.

@@ -118,7 +118,7 @@ fn parity_that_rots_is_mended_before_it_is_needed() {
     let mut fleet = Fleet::start(3, &["--parity", "2+1"]).unwrap();
     let mut history = History::begin(&fleet.site, 18).unwrap();
     fleet.make_points(&mut history, 3).unwrap();
-    fleet.wait_for_parity().unwrap();
+    fleet.wait_for_parity(1).unwrap();
     fleet.wait_until_healed().unwrap();
     fleet.site.stop_server().unwrap();
     let folders = (0..3).map(|drive| fleet.place(drive).join("pool/parity"));

@@ -256,7 +256,7 @@ fn without_two_of_six_drives_under_parity_everything_is_restored() {
     let mut fleet = Fleet::start(6, &["--parity", "4+2"]).unwrap();
     let mut history = History::begin(&fleet.site, 17).unwrap();
     fleet.make_points(&mut history, 6).unwrap();
-    fleet.wait_for_parity().unwrap();
+    fleet.wait_for_parity(2).unwrap();
     fleet.wait_until_healed().unwrap();
     let points = fleet.site.points().unwrap();
     fleet.site.stop_server().unwrap();

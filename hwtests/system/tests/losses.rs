@@ -223,7 +223,7 @@ fn each_of_six_drives_is_lost_in_the_middle_of_anything_and_nothing_else_is() {
 fn with_parity(drives: usize, seed: u64) -> Scene {
     let mut scene = Scene::begin(drives, &["--parity", "4+2"], seed);
     scene.fleet.make_points(&mut scene.history, 6).unwrap();
-    scene.fleet.wait_for_parity().unwrap();
+    scene.fleet.wait_for_parity(2).unwrap();
     scene
 }
 
