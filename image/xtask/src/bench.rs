@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: Keepfast beside cp, tar, restic and borg, in one run on generated data.
+//! `cargo xtask bench`: Keepfast beside cp, tar, and every peer that is installed, in one run on generated data.
 //!
 //! Every round makes fresh repositories and takes the same steps with every contender, in an order that turns from
 //! round to round; what counts is the median. Sources are in the page cache: they are read before every backup, because
@@ -6,7 +6,7 @@
 //! one filesystem, and Keepfast works as it does in life: an agent and an appliance, over TLS, on loopback. A restore
 //! that differs from its source ends the run: a figure without a right result is none.
 //!
-//! Nothing is deleted before the end: ext4 without a journal makes files slowly for minutes after many were deleted,
+//! Trees are not deleted before the end: ext4 without a journal makes files slowly for minutes after many were deleted,
 //! and whoever comes next would pay for it.
 
 mod contender;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::keepfast::Programs;
 use crate::metadata::Metadata;
@@ -31,18 +31,23 @@ use crate::process::Interruption;
 use crate::{system, terminal};
 use contender::{Contender, Place};
 use cost::{Results, STEPS, Step};
-use source::Source;
+use source::{Scale, Source, Workload};
 
 /// Longer than the time in which a file counts as still being written, so that nobody reads a file twice for it.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
-/// Copies of the source that a round makes at most: repositories, and what all restore.
+/// Copies of a source that a round makes at most: repositories, and what all restore.
 const COPIES_MAX: u64 = 9;
+/// The same of a source that is one file: of these all but the repositories go at once, and some have it twice.
+const COPIES_OF_FILE_MAX: u64 = 12;
 
 /// What to measure.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How much data: 4,000 files, or as many as a kernel source tree has.
+    /// What data; may be given several times.
+    #[arg(long, value_enum, default_values = ["tree"])]
+    data: Vec<Workload>,
+    /// How much data.
     #[arg(long, value_enum, default_value = "small")]
     scale: Scale,
     /// How often; what counts is the median.
@@ -59,24 +64,6 @@ pub(crate) struct Options {
     write: bool,
 }
 
-/// How much data.
-#[derive(Clone, Copy, ValueEnum)]
-enum Scale {
-    /// 4,000 files.
-    Small,
-    /// 80,000 files.
-    Full,
-}
-
-impl Scale {
-    const fn files(self) -> u32 {
-        match self {
-            Self::Small => 4_000,
-            Self::Full => 80_000,
-        }
-    }
-}
-
 /// Measures, prints, and writes what it found.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     system::ensure(system::Purpose::Bench)?;
@@ -90,20 +77,27 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         None => metadata.scratch("bench")?,
     };
     let folder = tempfile::Builder::new().prefix("run-").tempdir_in(&scratch).context("make a folder")?;
-    println!("Generating {} files", options.scale.files());
-    let source = Source::generate(folder.path().join("source"), options.scale.files(), options.seed)?;
-    check_room(folder.path(), &source, options.rounds)?;
     let contenders = contender::all(&programs);
     let names: Vec<&str> = contenders.iter().map(|contender| contender.name()).collect();
     println!("Measuring {} in {} rounds", names.join(", "), options.rounds);
-    let mut results = Results::default();
-    for round in 0..options.rounds {
-        let turned = turn(&contenders, round);
-        measure_round(round, &turned, &source, folder.path(), &interruption, &mut results)?;
+    let mut measured = Vec::new();
+    for workload in &options.data {
+        let folder = folder.path().join(format!("{workload:?}").to_lowercase());
+        println!("Generating data: {}", workload.title());
+        let source = Source::generate(folder.join("source"), *workload, options.scale, options.seed)?;
+        check_room(&folder, &source, options.rounds)?;
+        let mut results = Results::default();
+        for round in 0..options.rounds {
+            let turned = turn(&contenders, round);
+            measure_round(round, &turned, &source, &folder, &interruption, &mut results)?;
+        }
+        if workload.is_file() {
+            remove(&folder)?;
+        }
+        measured.push(report::Measured { workload: *workload, source: source.describe(), results });
     }
     let machine = machine::describe(folder.path(), &names, &programs);
-    let report =
-        report::Report { machine, source: source.describe(), rounds: options.rounds, names, results };
+    let report = report::Report { machine, rounds: options.rounds, seed: options.seed, names, measured };
     println!("\n{}", report.markdown());
     let json = scratch.join("last.json");
     std::fs::write(&json, report.json()?).with_context(|| format!("write {}", json.display()))?;
@@ -118,7 +112,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 /// Makes sure that a run does not end in the middle because the drive is full.
 fn check_room(folder: &Path, source: &Source, rounds: u32) -> Result<()> {
-    let needed = source.room() * COPIES_MAX * u64::from(rounds);
+    let is_file = source.workload().is_file();
+    let copies = if is_file { COPIES_OF_FILE_MAX } else { COPIES_MAX * u64::from(rounds) };
+    let needed = source.room() * copies;
     let space = rustix::fs::statvfs(folder).context("ask for free space")?;
     let free = space.f_bavail * space.f_frsize;
     ensure!(free > needed, "{} MiB are free, {} MiB may be needed; see --folder", free >> 20, needed >> 20);
@@ -146,7 +142,7 @@ fn measure_round(
         let place = Place::make(&repositories.join(contender.name()), source)?;
         running.push((*contender, contender.prepare(&place, interruption)?, place));
     }
-    for step in STEPS {
+    for step in STEPS.into_iter().filter(|step| step.applies_to(source.workload())) {
         if step == Step::Changed {
             source.change()?;
             std::thread::sleep(SETTLE_TIME);
@@ -162,9 +158,19 @@ fn measure_round(
                 let wanted = source::fingerprint(source.folder())?;
                 let found = source::fingerprint(&contender.restored(place))?;
                 ensure!(found == wanted, "{} restored something else than it was given", contender.name());
+                if source.workload().is_file() {
+                    remove(&place.output)?;
+                }
             }
         }
     }
     drop(running);
+    if source.workload().is_file() {
+        remove(&repositories)?;
+    }
     source.reset()
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    std::fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::cost::{Cost, Step};
 use super::ours::Ours;
 use super::peer;
-use super::source::Source;
+use super::source::{Source, Workload};
 use crate::keepfast::{Appliance, Programs};
 use crate::process::Interruption;
 
@@ -37,6 +37,10 @@ pub(crate) struct Session(pub(crate) Option<Appliance>);
 
 /// The folders of one contender in one round.
 pub(crate) struct Place {
+    /// What kind of data it is.
+    pub(crate) workload: Workload,
+    /// How many bytes.
+    pub(crate) bytes: u64,
     /// What is to be protected.
     pub(crate) source: PathBuf,
     /// One file of it.
@@ -56,6 +60,8 @@ impl Place {
     pub(crate) fn make(folder: &Path, source: &Source) -> Result<Self> {
         let below = |name: &str| folder.join(name);
         let place = Self {
+            workload: source.workload(),
+            bytes: source.bytes(),
             source: source.folder().to_owned(),
             file: source.one_file(),
             repository: below("repository"),

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
+use super::source::Workload;
 use crate::process::{Interruption, command, run};
 use crate::system;
 
 /// What is done with every contender, in this order.
-pub(crate) const STEPS: [Step; 5] =
-    [Step::First, Step::Unchanged, Step::Changed, Step::Restore, Step::OneFile];
+pub(crate) const STEPS: [Step; 7] =
+    [Step::First, Step::Unchanged, Step::Changed, Step::Restore, Step::OneFile, Step::Stream, Step::Forget];
 
 /// One thing that is measured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -23,12 +24,16 @@ pub(crate) enum Step {
     First,
     /// The same again.
     Unchanged,
-    /// After one file in a hundred changed.
+    /// After one file, or page, in a hundred changed.
     Changed,
     /// Everything, into an empty folder.
     Restore,
     /// From the command to the last byte of one file in a mounted point.
     OneFile,
+    /// Everything in a mounted point, read by `tar`, or by `cat` if it is one file.
+    Stream,
+    /// All points but the newest, until their room is free.
+    Forget,
 }
 
 impl Step {
@@ -37,14 +42,25 @@ impl Step {
         matches!(self, Self::First | Self::Changed)
     }
 
+    /// Whether it is taken with such data.
+    pub(crate) const fn applies_to(self, workload: Workload) -> bool {
+        match self {
+            Self::OneFile => !workload.is_file(),
+            Self::Forget => workload.is_replaced(),
+            _ => true,
+        }
+    }
+
     /// As it stands in tables.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::First => "first backup",
             Self::Unchanged => "unchanged",
-            Self::Changed => "1 % changed",
+            Self::Changed => "changed",
             Self::Restore => "full restore",
             Self::OneFile => "one file",
+            Self::Stream => "read all of a mounted point",
+            Self::Forget => "forget, until room is free",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One file out of a mounted point, whoever provides the mount.
+//! Reading what is in a mounted point, whoever provides the mount.
 
 use std::fs;
 use std::io::Read;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::contender::Place;
-use super::cost::Cost;
+use super::cost::{self, Cost};
 use crate::keepfast::Mount;
 use crate::process::Interruption;
 
@@ -51,4 +51,29 @@ pub(crate) fn read(
     ensure!(rest == wanted, "{} is not what was protected", file.display());
     drop(mounted);
     Ok(Cost { wall, first_byte, ..Cost::default() })
+}
+
+/// Mounts, and reads everything in a folder of the mount; the time is that of reading.
+pub(crate) fn stream(
+    mount: &mut Command,
+    place: &Place,
+    folder: &Path,
+    interruption: &Interruption,
+) -> Result<Cost> {
+    mount.stdout(Stdio::null()).stderr(Stdio::null());
+    let mounted = Mount::start(mount, &place.mount, interruption)?;
+    let cost = cost::measure("sh", &["-c", &reading(place, folder)], |_| {}, None, interruption)?;
+    drop(mounted);
+    Ok(cost)
+}
+
+/// The command that reads everything in a folder.
+pub(crate) fn reading(place: &Place, folder: &Path) -> String {
+    let folder = folder.display();
+    // tar reads nothing if it sees that what it writes goes nowhere.
+    if place.workload.is_file() {
+        format!("cat {folder}/* > /dev/null")
+    } else {
+        format!("tar -C {folder} -cf - . | cat > /dev/null")
+    }
 }

@@ -1,6 +1,7 @@
 //! Keepfast as a contender: an appliance of its own in every round, an agent that joins it over TLS.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -11,6 +12,8 @@ use crate::keepfast::{Appliance, Programs};
 use crate::process::{Interruption, run};
 
 const LABEL: &str = "bench";
+/// After that long room has not come back.
+const FREE_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// The programs that were built.
 pub(crate) struct Ours<'a> {
@@ -38,6 +41,30 @@ impl<'a> Ours<'a> {
             finished.complaints.trim()
         );
         Ok(finished.output)
+    }
+}
+
+impl Ours<'_> {
+    /// Lets all points go but the newest, and waits until no more is stored than it has.
+    fn forget(&self, place: &Place, interruption: &Interruption) -> Result<Cost> {
+        let (source, before) = (format!("{LABEL}/{LABEL}"), cost::room(&place.repository)?);
+        let keep = ["last=1", "floor-points=1", "floor-age=0s", "--data", "data"];
+        let arguments: Vec<&str> = ["retention", "set", &source].into_iter().chain(keep).collect();
+        let started = Instant::now();
+        self.run("keepfast", &arguments, &place.repository, interruption)?;
+        loop {
+            let stored_bytes = cost::room(&place.repository)?;
+            // All of it is new in the newest point, and there is nothing to be gained by compression.
+            if stored_bytes < before.saturating_sub(place.bytes / 20 * 19) {
+                return Ok(Cost { wall: started.elapsed(), stored_bytes, ..Cost::default() });
+            }
+            ensure!(
+                started.elapsed() < FREE_TIME_MAX,
+                "room does not come back: {stored_bytes} of {before} bytes"
+            );
+            interruption.check()?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
@@ -84,12 +111,17 @@ impl Contender for Ours<'_> {
                 let (point, output) = (format!("{LABEL}@latest"), place.output.display().to_string());
                 measure(&["--data", "agent", "restore", &point, "--to", &output]).map(Some)
             }
-            Step::OneFile => {
+            Step::OneFile | Step::Stream => {
                 let mount = ["mount", &place.mount.display().to_string(), "--data", "data"];
                 let mut mount = self.programs.command("keepfast", &mount, &place.repository);
                 let point = place.mount.join(LABEL).join(LABEL).join("latest");
-                mounted::read(&mut mount, place, &inside(&point, &place.file), interruption).map(Some)
+                if step == Step::OneFile {
+                    let file = inside(&point, &place.file);
+                    return mounted::read(&mut mount, place, &file, interruption).map(Some);
+                }
+                mounted::stream(&mut mount, place, &inside(&point, &place.source), interruption).map(Some)
             }
+            Step::Forget => self.forget(place, interruption).map(Some),
         }
     }
 

@@ -21,10 +21,14 @@ pub(crate) struct Peer {
     backup: &'static str,
     restore: &'static str,
     one_file: OneFile,
+    /// Lets all points go but the newest, and frees their room.
+    forget: Option<&'static str>,
     /// Whether it has backups that build on one another.
     incremental: bool,
     /// Whether what it restores begins with the absolute path of the source.
     absolute: bool,
+    /// Whether what it stores are files like those of the source.
+    plain: bool,
 }
 
 enum OneFile {
@@ -36,7 +40,7 @@ enum OneFile {
     None,
 }
 
-const PEERS: [Peer; 4] = [
+const PEERS: [Peer; 6] = [
     Peer {
         name: "cp",
         needs: &["cp"],
@@ -45,8 +49,10 @@ const PEERS: [Peer; 4] = [
         backup: "cp -a {source} {repository}/{point}",
         restore: "cp -a {repository}/{point} {output}",
         one_file: OneFile::None,
+        forget: None,
         incremental: false,
         absolute: false,
+        plain: true,
     },
     Peer {
         name: "tar-zstd",
@@ -56,8 +62,10 @@ const PEERS: [Peer; 4] = [
         backup: "tar -C {source} -cf - . | zstd -q -1 -T2 -o {repository}/{point}.tar.zst",
         restore: "mkdir {output} && zstd -q -dc {repository}/{point}.tar.zst | tar -C {output} -xf -",
         one_file: OneFile::None,
+        forget: None,
         incremental: false,
         absolute: false,
+        plain: false,
     },
     Peer {
         name: "restic",
@@ -71,8 +79,10 @@ const PEERS: [Peer; 4] = [
         backup: "restic backup -q {source}",
         restore: "restic restore -q latest --target {output}",
         one_file: OneFile::Mounted("exec restic mount {mount}", "snapshots/latest"),
+        forget: Some("restic forget -q --keep-last 1 --prune"),
         incremental: true,
         absolute: true,
+        plain: false,
     },
     Peer {
         name: "borg",
@@ -88,8 +98,50 @@ const PEERS: [Peer; 4] = [
         restore: "mkdir {output} && cd {output} && borg extract ::{point}",
         // Its mount needs a Python module that Debian's package only suggests.
         one_file: OneFile::Printed("borg extract --stdout ::{point} $(echo {file} | cut -c 2-)"),
+        forget: Some("borg prune --keep-last 1 && borg compact"),
         incremental: true,
         absolute: true,
+        plain: false,
+    },
+    Peer {
+        name: "rustic",
+        needs: &["rustic"],
+        variables: &[
+            ("RUSTIC_REPOSITORY", "{repository}"),
+            ("RUSTIC_PASSWORD", "bench"),
+            ("RUSTIC_CACHE_DIR", "{state}/cache"),
+            ("RUSTIC_NO_PROGRESS", "true"),
+            ("XDG_CONFIG_HOME", "{state}"),
+        ],
+        prepare: "rustic init",
+        backup: "rustic backup {source}",
+        restore: "rustic restore latest:{source} {output}",
+        one_file: OneFile::Printed("rustic dump latest:{file}"),
+        forget: Some("rustic forget --keep-last 1 --prune --instant-delete"),
+        incremental: true,
+        absolute: false,
+        plain: false,
+    },
+    Peer {
+        name: "kopia",
+        needs: &["kopia"],
+        variables: &[
+            ("KOPIA_PASSWORD", "bench"),
+            ("KOPIA_CONFIG_PATH", "{state}/kopia.config"),
+            ("KOPIA_CACHE_DIRECTORY", "{state}/cache"),
+            ("KOPIA_LOG_DIR", "{state}/logs"),
+            ("KOPIA_CHECK_FOR_UPDATES", "false"),
+        ],
+        prepare: "kopia repository create filesystem --path {repository} && \
+                  kopia policy set --global --compression zstd-fastest",
+        backup: "kopia snapshot create {source}",
+        restore: "kopia restore {source} {output}",
+        one_file: OneFile::None,
+        // What it frees stays for a day at least.
+        forget: None,
+        incremental: true,
+        absolute: false,
+        plain: false,
     },
 ];
 
@@ -132,6 +184,17 @@ impl Contender for Peer {
                     self.measure(self.backup, place, newest, interruption)?;
                 }
                 self.measure(self.restore, place, newest, interruption).map(Some)
+            }
+            Step::Stream if self.plain => {
+                let line = mounted::reading(place, &place.repository.join(newest));
+                self.measure(&line, place, newest, interruption).map(Some)
+            }
+            Step::Stream => Ok(None),
+            Step::Forget => {
+                let Some(line) = self.forget else { return Ok(None) };
+                let mut cost = self.measure(line, place, newest, interruption)?;
+                cost.stored_bytes = cost::room(&place.repository)?;
+                Ok(Some(cost))
             }
             Step::OneFile => match self.one_file {
                 OneFile::None => Ok(None),

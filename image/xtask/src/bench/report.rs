@@ -1,5 +1,6 @@
 //! Figures as tables: for the terminal, for docs/PERFORMANCE.md, and as JSON with every round.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -7,24 +8,38 @@ use serde_json::json;
 
 use super::cost::{Cost, Results, STEPS, Step};
 use super::machine::Machine;
+use super::source::Workload;
 
 const OURS: &str = "keepfast";
 /// Who has points and deduplicates as we do.
-const PEERS: [&str; 2] = ["restic", "borg"];
-const BEGIN: &str = "<!-- bench:begin -->";
-const END: &str = "<!-- bench:end -->";
+const PEERS: [&str; 4] = ["restic", "borg", "rustic", "kopia"];
+/// Who does nothing but read, write, and compress.
+const PLAIN: [&str; 2] = ["cp", "tar-zstd"];
+/// Where the tables of a page are, and its table of all runs.
+const TABLES: [&str; 2] = ["<!-- bench:begin -->", "<!-- bench:end -->"];
+const HISTORY: [&str; 2] = ["<!-- history:begin -->", "<!-- history:end -->"];
 const MEBIBYTE: f64 = 1_048_576.0;
 
 /// Everything that was found.
 pub(crate) struct Report<'a> {
     /// Where.
     pub(crate) machine: Machine,
-    /// On what.
-    pub(crate) source: String,
     /// How often.
     pub(crate) rounds: u32,
+    /// Where the data come from.
+    pub(crate) seed: u64,
     /// By whom, ourselves first.
     pub(crate) names: Vec<&'a str>,
+    /// The figures.
+    pub(crate) measured: Vec<Measured>,
+}
+
+/// What was found on one kind of data.
+pub(crate) struct Measured {
+    /// What kind.
+    pub(crate) workload: Workload,
+    /// The data, in words.
+    pub(crate) source: String,
     /// The figures.
     pub(crate) results: Results,
 }
@@ -38,6 +53,8 @@ struct Figure {
 
 const BACKUPS: &[Step] = &[Step::First, Step::Unchanged, Step::Changed];
 const COMMANDS: &[Step] = &[Step::First, Step::Unchanged, Step::Changed, Step::Restore];
+/// What the table of all runs has.
+const KEPT: [Step; 5] = [Step::First, Step::Unchanged, Step::Changed, Step::Restore, Step::Stream];
 
 const FIGURES: [Figure; 6] = [
     Figure { title: "seconds", value: |cost| cost.wall.as_secs_f64(), digits: 2, steps: &STEPS },
@@ -83,65 +100,118 @@ impl Report<'_> {
     pub(crate) fn markdown(&self) -> String {
         let Machine { date, hardware, system, programs } = &self.machine;
         let mut text = format!(
-            "{date}, {hardware}, {system}. {}. Medians of {} rounds, page cache warm.\n\nPrograms: {}.\n",
-            self.source,
+            "{date}, {hardware}, {system}. Medians of {} rounds, seed {}, page cache warm.\n\nPrograms: {}.\n",
             self.rounds,
+            self.seed,
             programs.join("; ")
         );
-        for figure in &FIGURES {
-            text.push_str(&self.table(figure));
+        for measured in &self.measured {
+            let Measured { workload, source, .. } = measured;
+            let _ = write!(text, "\n### {}: {source}\n", capitalized(workload.title()));
+            for figure in &FIGURES {
+                text.push_str(&self.table(measured, figure));
+            }
         }
         text
     }
 
-    fn table(&self, figure: &Figure) -> String {
-        let mut text = format!(
-            "\n| {} | {} | ours to the best of restic, borg |\n",
-            figure.title,
-            self.names.join(" | ")
-        );
-        text.push_str(&format!("|---|{}---:|\n", "---:|".repeat(self.names.len())));
-        for &step in figure.steps {
-            let median =
-                |name: &str| self.results.median(name, step, figure.value).filter(|value| *value > 0.0);
+    fn table(&self, measured: &Measured, figure: &Figure) -> String {
+        let mut rows = String::new();
+        for &step in figure.steps.iter().filter(|step| step.applies_to(measured.workload)) {
+            let median = |name: &str| measured.median(name, step, figure.value);
             let cell = |value: Option<f64>| {
                 value.map_or_else(|| "-".into(), |value| format!("{value:.*}", figure.digits))
             };
             let cells: Vec<String> = self.names.iter().map(|name| cell(median(name))).collect();
-            let best = PEERS.iter().filter_map(|name| median(name)).min_by(f64::total_cmp);
-            let ratio = median(OURS)
-                .zip(best)
-                .map_or_else(|| "-".into(), |(ours, best)| format!("{:.2}", ours / best));
-            text.push_str(&format!("| {} | {} | {ratio} |\n", step.title(), cells.join(" | ")));
+            let [peers, plain] = [PEERS.as_slice(), &PLAIN].map(|to| measured.ratio(step, figure.value, to));
+            let _ = writeln!(
+                rows,
+                "| {} | {} | {} | {} |",
+                step.title(),
+                cells.join(" | "),
+                ratio(peers),
+                ratio(plain)
+            );
         }
-        text
+        if rows.is_empty() {
+            return rows;
+        }
+        let names = self.names.join(" | ");
+        let line = "---:|".repeat(self.names.len() + 2);
+        format!(
+            "\n| {} | {names} | ours to the best peer | to the best of cp, tar |\n|---|{line}\n{rows}",
+            figure.title
+        )
+    }
+
+    /// The rows of this run in the table of all: how we stand to the best peer, or to `cp` where no other takes part.
+    fn history(&self) -> String {
+        let row = |measured: &Measured| {
+            let seconds = |cost: &Cost| cost.wall.as_secs_f64();
+            let of = |step: Step| {
+                let peers = measured.ratio(step, seconds, &PEERS);
+                ratio(peers.or_else(|| measured.ratio(step, seconds, &PLAIN)))
+            };
+            let plain = ratio(measured.ratio(Step::First, seconds, &["tar-zstd"]));
+            let cells = KEPT.map(of).join(" | ");
+            format!("| {} | {} | {cells} | {plain} |\n", self.machine.date, measured.source)
+        };
+        self.measured.iter().map(row).collect()
     }
 
     /// Every figure of every round.
     pub(crate) fn json(&self) -> Result<String> {
-        let results: Vec<_> = self
-            .results
-            .all()
-            .map(|(name, step, costs)| json!({"contender": name, "step": step.title(), "rounds": costs}))
-            .collect();
-        let all = json!({"machine": self.machine, "source": self.source, "results": results});
+        let results = |measured: &Measured| {
+            let rows = measured.results.all();
+            let row = |(name, step, costs): (&str, Step, &[Cost])| json!({"contender": name, "step": step.title(), "rounds": costs});
+            let rows: Vec<_> = rows.map(row).collect();
+            json!({"data": measured.workload, "source": measured.source, "results": rows})
+        };
+        let measured: Vec<_> = self.measured.iter().map(results).collect();
+        let all = json!({"machine": self.machine, "seed": self.seed, "measured": measured});
         serde_json::to_string_pretty(&all).context("encode the figures")
     }
 
-    /// Replaces the tables of a page.
+    /// Replaces the tables of a page, and adds to its table of all runs.
     pub(crate) fn write_into(&self, page: &Path) -> Result<()> {
         let text = std::fs::read_to_string(page).with_context(|| format!("read {}", page.display()))?;
-        let replaced = replace(&text, &self.markdown());
-        let replaced = replaced.with_context(|| format!("{} lacks {BEGIN} or {END}", page.display()))?;
+        let replaced = change(&text, TABLES, |_| self.markdown());
+        let replaced = replaced.and_then(|text| {
+            change(&text, HISTORY, |before| format!("{}\n{}", before.trim(), self.history()))
+        });
+        let replaced = replaced.with_context(|| {
+            format!("{} lacks one of {}, {}", page.display(), TABLES.join(", "), HISTORY.join(", "))
+        })?;
         std::fs::write(page, replaced).with_context(|| format!("write {}", page.display()))
     }
 }
 
-/// Puts `tables` between the two marks.
-fn replace(page: &str, tables: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{}\n{END}{after}", tables.trim()))
+impl Measured {
+    fn median(&self, name: &str, step: Step, figure: fn(&Cost) -> f64) -> Option<f64> {
+        self.results.median(name, step, figure).filter(|value| *value > 0.0)
+    }
+
+    /// Our figure in relation to the best of others.
+    fn ratio(&self, step: Step, figure: fn(&Cost) -> f64, others: &[&str]) -> Option<f64> {
+        let best = others.iter().filter_map(|name| self.median(name, step, figure)).min_by(f64::total_cmp)?;
+        Some(self.median(OURS, step, figure)? / best)
+    }
+}
+
+fn ratio(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}"))
+}
+
+fn capitalized(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Changes what is between two marks.
+fn change(page: &str, [begin, end]: [&str; 2], change: impl FnOnce(&str) -> String) -> Option<String> {
+    let (before, rest) = page.split_once(begin)?;
+    let (between, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{}\n{end}{after}", change(between).trim()))
 }
 
 #[cfg(test)]
@@ -152,9 +222,11 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_marks_is_replaced() {
-        let page = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        assert_eq!(replace(&page, "new\n"), Some(format!("a\n{BEGIN}\nnew\n{END}\nb\n")));
-        assert_eq!(replace("a", "new"), None);
+        let [begin, end] = TABLES;
+        let page = format!("a\n{begin}\nold\n{end}\nb\n");
+        let changed = change(&page, TABLES, |old| format!("{}er\n", old.trim()));
+        assert_eq!(changed, Some(format!("a\n{begin}\nolder\n{end}\nb\n")));
+        assert_eq!(change("a", TABLES, str::to_owned), None);
     }
 
     #[test]
@@ -166,10 +238,14 @@ mod tests {
         let machine =
             Machine { date: "d".into(), hardware: "h".into(), system: "s".into(), programs: vec![] };
         let names = vec!["keepfast", "cp", "restic", "borg"];
-        let report = Report { machine, source: "x".into(), rounds: 1, names, results };
+        let measured = vec![Measured { workload: Workload::Tree, source: "x".into(), results }];
+        let report = Report { machine, rounds: 1, seed: 1, names, measured };
         let text = report.markdown();
-        assert!(text.contains("| first backup | 3.00 | 1.00 | 12.00 | 6.00 | 0.50 |\n"), "{text}");
-        assert!(text.contains("| full restore | - | - | - | - | - |\n"), "{text}");
+        assert!(text.contains("\n### Tree: x\n"), "{text}");
+        assert!(text.contains("| first backup | 3.00 | 1.00 | 12.00 | 6.00 | 0.50 | 3.00 |\n"), "{text}");
+        assert!(text.contains("| full restore | - | - | - | - | - | - |\n"), "{text}");
+        assert!(!text.contains("forget"), "{text}");
+        assert_eq!(report.history(), "| d | x | 0.50 | - | - | - | - | - |\n");
         assert!(report.json().unwrap().contains("\"wall\": 12.0"));
     }
 }

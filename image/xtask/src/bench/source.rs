@@ -1,41 +1,106 @@
-//! The data to protect: a tree of files like those of a large program, all of it from one seed.
-//!
-//! Lines of made-up code, with names that repeat and numbers that do not: zstd at its lowest level leaves about a
-//! quarter of it. File `i` of version `v` is the same on every machine.
+//! The data to protect, all of it from one seed: file `i`, or page `i`, of version `v` is the same on every machine.
+
+mod draw;
+mod files;
+mod pages;
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::Serialize;
 
-/// Every hundredth file changes.
-const CHANGED_EVERY: u32 = 100;
-const FILES_PER_FOLDER: u32 = 32;
+use files::Files;
+use pages::{Mixture, Pages};
 
-const WORDS: &[&str] = &[
-    "device", "buffer", "queue", "lock", "page", "offset", "inode", "entry", "state", "flags", "count",
-    "index", "table", "request", "reply", "packet", "header", "length", "node", "list", "cache", "flush",
-    "commit", "begin", "end", "error", "status", "handle", "context", "config", "register", "channel",
-    "event", "timer", "driver", "clock",
-];
+/// What there is to protect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Workload {
+    /// A tree of files like those of a large program.
+    Tree,
+    /// A file like the image of a disk: text, noise and zeros. One page in a hundred changes.
+    Image,
+    /// Many files of no more than 4 KiB each.
+    Tiny,
+    /// A file of noise, which is another one after it changed.
+    Noise,
+}
 
-/// A generated tree.
+/// How much of it.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Scale {
+    /// To see that all is well: a minute or two.
+    Small,
+    /// 80,000 files as a kernel source tree has, an image of 4 GiB, 300,000 tiny files, 2 GiB of noise.
+    Full,
+}
+
+impl Workload {
+    /// As it stands in tables.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Tree => "tree",
+            Self::Image => "image",
+            Self::Tiny => "tiny files",
+            Self::Noise => "noise",
+        }
+    }
+
+    /// Whether it is one file.
+    pub(crate) const fn is_file(self) -> bool {
+        matches!(self, Self::Image | Self::Noise)
+    }
+
+    /// Whether nothing of it is left when it has changed.
+    pub(crate) const fn is_replaced(self) -> bool {
+        matches!(self, Self::Noise)
+    }
+
+    fn content(self, scale: Scale, seed: u64) -> Content {
+        let of = |small, full| match scale {
+            Scale::Small => small,
+            Scale::Full => full,
+        };
+        match self {
+            Self::Tree => Content::Files(Files::tree(of(4_000, 80_000), seed)),
+            Self::Tiny => Content::Files(Files::tiny(of(10_000, 300_000), seed)),
+            Self::Image => Content::Pages(Pages::new(Mixture::Image, of(256, 4096), seed)),
+            Self::Noise => Content::Pages(Pages::new(Mixture::Noise, of(128, 2048), seed)),
+        }
+    }
+}
+
+enum Content {
+    Files(Files),
+    Pages(Pages),
+}
+
+/// Generated data in a folder.
 pub(crate) struct Source {
+    workload: Workload,
+    content: Content,
     folder: PathBuf,
-    files: u32,
-    seed: u64,
     bytes: u64,
 }
 
 impl Source {
-    /// Writes a tree of `files` files.
-    pub(crate) fn generate(folder: PathBuf, files: u32, seed: u64) -> Result<Self> {
-        let mut source = Self { folder, files, seed, bytes: 0 };
-        for index in 0..files {
-            source.bytes += source.write(index, 1)?;
-        }
-        Ok(source)
+    /// Writes all of it.
+    pub(crate) fn generate(folder: PathBuf, workload: Workload, scale: Scale, seed: u64) -> Result<Self> {
+        let content = workload.content(scale, seed);
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let bytes = match &content {
+            Content::Files(files) => files.write_all(&folder)?,
+            Content::Pages(pages) => pages.write_all(&folder)?,
+        };
+        Ok(Self { workload, content, folder, bytes })
+    }
+
+    /// What it is.
+    pub(crate) const fn workload(&self) -> Workload {
+        self.workload
     }
 
     /// Where it is.
@@ -43,166 +108,113 @@ impl Source {
         &self.folder
     }
 
+    /// How many bytes there are.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn files(&self) -> u32 {
+        match &self.content {
+            Content::Files(files) => files.count(),
+            Content::Pages(_) => 1,
+        }
+    }
+
     /// How many bytes a copy of it occupies at most, in blocks of 4 KiB.
     pub(crate) fn room(&self) -> u64 {
-        self.bytes + u64::from(self.files) * 4096
+        self.bytes + u64::from(self.files()) * 4096
     }
 
     /// In words.
     pub(crate) fn describe(&self) -> String {
         let mebibytes = self.bytes >> 20;
-        format!("{} files of generated source text, {mebibytes} MiB, seed {}", self.files, self.seed)
+        match &self.content {
+            Content::Files(files) => format!("{}, {mebibytes} MiB", files.describe()),
+            Content::Pages(pages) => format!("{} of {mebibytes} MiB", pages.describe()),
+        }
+    }
+
+    /// A file in the middle, relative to the folder.
+    fn middle(&self) -> PathBuf {
+        match &self.content {
+            Content::Files(files) => files.middle(),
+            Content::Pages(_) => pages::NAME.into(),
+        }
     }
 
     /// A file in the middle.
     pub(crate) fn one_file(&self) -> PathBuf {
-        self.folder.join(name(self.files / 2))
+        self.folder.join(self.middle())
     }
 
     /// Brings all files into the page cache.
     pub(crate) fn warm(&self) -> Result<()> {
-        (0..self.files).try_for_each(|index| {
-            let path = self.folder.join(name(index));
-            let mut file = fs::File::open(&path).with_context(|| format!("open {}", path.display()))?;
+        walk(&self.folder, &mut |path, data| {
+            if data.is_dir() {
+                return Ok(());
+            }
+            let mut file = fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
             std::io::copy(&mut file, &mut std::io::sink())
                 .with_context(|| format!("read {}", path.display()))?;
             Ok(())
         })
     }
 
-    /// Puts a line into the middle of one file in a hundred.
+    /// Puts a line into the middle of one file in a hundred, or writes one page in a hundred anew.
     pub(crate) fn change(&self) -> Result<()> {
-        self.write_changing(2)
+        self.set_version(2)
     }
 
     /// Undoes [`Self::change`].
     pub(crate) fn reset(&self) -> Result<()> {
-        self.write_changing(1)
+        self.set_version(1)
     }
 
-    fn write_changing(&self, version: u32) -> Result<()> {
-        let mut changing = (0..self.files).filter(|index| index % CHANGED_EVERY == CHANGED_EVERY / 2);
-        changing.try_for_each(|index| self.write(index, version).map(drop))
-    }
-
-    fn write(&self, index: u32, version: u32) -> Result<u64> {
-        let path = self.folder.join(name(index));
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    fn set_version(&self, version: u32) -> Result<()> {
+        match &self.content {
+            Content::Files(files) => files.write_changing(&self.folder, version),
+            Content::Pages(pages) => pages.write_changing(&self.folder, version),
         }
-        let text = content(self.seed, index, version);
-        fs::write(&path, &text).with_context(|| format!("write {}", path.display()))?;
-        Ok(text.len() as u64)
     }
 }
 
-fn name(index: u32) -> PathBuf {
-    let folder = index / FILES_PER_FOLDER;
-    format!("part{:02}/group{:02}/unit{:03}.c", folder / 64, folder % 64, index % FILES_PER_FOLDER).into()
-}
-
-/// The bytes of a file.
-fn content(seed: u64, index: u32, version: u32) -> String {
-    let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(index));
-    let length = match draw.below(20) {
-        0 => 48_000 + draw.below(150_000),
-        1..=5 => 12_000 + draw.below(36_000),
-        _ => 400 + draw.below(12_000),
-    };
-    let mut text = String::with_capacity(length + 256);
-    let mut changed = version == 1;
-    while text.len() < length {
-        if !changed && text.len() * 2 >= length {
-            changed = true;
-            text.push_str(&format!("/* version {version} of unit {index} */\n"));
+/// Shows everything in a folder, in the order of names.
+fn walk(folder: &Path, show: &mut impl FnMut(&Path, &fs::Metadata) -> Result<()>) -> Result<()> {
+    let listing = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+    let mut entries: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    entries.sort();
+    for path in entries {
+        let data = fs::symlink_metadata(&path).with_context(|| format!("look at {}", path.display()))?;
+        show(&path, &data)?;
+        if data.is_dir() {
+            walk(&path, show)?;
         }
-        line(&mut draw, &mut text);
     }
-    text
-}
-
-fn line(draw: &mut Draw, text: &mut String) {
-    let depth = draw.below(4);
-    text.extend(std::iter::repeat_n('\t', depth));
-    match draw.below(8) {
-        0 => text.push_str(&format!("/* the {} of the {} */", draw.word(), draw.word())),
-        1 => text.push_str(&format!("if ({}->{} & 0x{:x})", draw.word(), draw.word(), draw.below(1 << 20))),
-        2 => text.push_str(&format!(
-            "return {}_{}({}, {});",
-            draw.word(),
-            draw.word(),
-            draw.word(),
-            draw.below(100)
-        )),
-        3 => text.push_str(&format!(
-            "static int {}_{}_{}(struct {} *{})",
-            draw.word(),
-            draw.word(),
-            draw.below(1000),
-            draw.word(),
-            draw.word()
-        )),
-        _ => text.push_str(&format!(
-            "{}->{} = {}_{}({}->{}, {});",
-            draw.word(),
-            draw.word(),
-            draw.word(),
-            draw.word(),
-            draw.word(),
-            draw.word(),
-            draw.below(10_000)
-        )),
-    }
-    text.push('\n');
-}
-
-/// Numbers from a seed: SplitMix64.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "the remainder is smaller than `limit`")]
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn word(&mut self) -> &'static str {
-        // Some words are much more frequent than others, as in programs.
-        let (first, second) = (self.below(WORDS.len()), self.below(WORDS.len()));
-        WORDS.get(first * second / WORDS.len()).copied().unwrap_or("word")
-    }
+    Ok(())
 }
 
 /// Names, lengths and bytes of all files of a tree, and the times of their last change, in one hash.
 pub(crate) fn fingerprint(folder: &Path) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
-    let mut waiting = vec![folder.to_owned()];
-    let mut buffer = Vec::new();
-    while let Some(path) = waiting.pop() {
-        let data = fs::symlink_metadata(&path).with_context(|| format!("look at {}", path.display()))?;
-        hasher.update(path.strip_prefix(folder).unwrap_or(&path).as_os_str().as_encoded_bytes());
+    let mut buffer = vec![0; 1 << 20];
+    walk(folder, &mut |path, data| {
+        hasher.update(path.strip_prefix(folder).unwrap_or(path).as_os_str().as_encoded_bytes());
         if data.is_dir() {
-            let listing = fs::read_dir(&path).with_context(|| format!("list {}", path.display()))?;
-            let mut entries: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
-            entries.sort();
-            waiting.extend(entries);
-            continue;
+            return Ok(());
         }
         // Borg and tar keep less of a time than the filesystem does; whole seconds are kept by everybody.
         let modified = data.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         hasher.update(&modified.map_or(0, |since| since.as_secs()).to_le_bytes());
-        buffer.clear();
-        let mut file = fs::File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        file.read_to_end(&mut buffer).with_context(|| format!("read {}", path.display()))?;
-        hasher.update(&data.len().to_le_bytes()).update(&buffer);
-    }
+        hasher.update(&data.len().to_le_bytes());
+        let mut file = fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
+        loop {
+            let count = file.read(&mut buffer).with_context(|| format!("read {}", path.display()))?;
+            hasher.update(buffer.get(..count).unwrap_or_default());
+            if count == 0 {
+                return Ok(());
+            }
+        }
+    })?;
     Ok(hasher.finalize())
 }
 
@@ -211,23 +223,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_follows_from_its_seed_and_versions_differ() {
+    fn data_follow_from_their_seed_and_versions_differ() {
         let top = tempfile::tempdir().unwrap();
-        let make = |name: &str, seed| Source::generate(top.path().join(name), 200, seed).unwrap();
-        let hashes = |source: &Source| {
-            (0..200)
-                .map(|index| blake3::hash(&fs::read(source.folder.join(name(index))).unwrap()))
-                .collect::<Vec<_>>()
+        let contents = |seed| {
+            let pages = |mixture| Content::Pages(Pages::new(mixture, 3, seed));
+            let files = [Files::tree(200, seed), Files::tiny(200, seed)].map(Content::Files);
+            files.into_iter().chain([pages(Mixture::Image), pages(Mixture::Noise)])
         };
-        let (one, same, other) = (make("a", 1), make("b", 1), make("c", 2));
-        let before = hashes(&one);
-        assert_eq!(before, hashes(&same));
-        assert_ne!(before, hashes(&other));
-        one.change().unwrap();
-        let differing = before.iter().zip(hashes(&one)).filter(|(before, after)| *before != after).count();
-        assert_eq!(differing, 2);
-        one.reset().unwrap();
-        assert_eq!(before, hashes(&one));
+        for (at, ((one, same), other)) in contents(1).zip(contents(1)).zip(contents(2)).enumerate() {
+            let make = |name: &str, content| {
+                let folder = top.path().join(format!("{name}{at}"));
+                fs::create_dir(&folder).unwrap();
+                let source = Source { workload: Workload::Tree, content, folder, bytes: 0 };
+                match &source.content {
+                    Content::Files(files) => files.write_all(&source.folder).unwrap(),
+                    Content::Pages(pages) => pages.write_all(&source.folder).unwrap(),
+                };
+                source
+            };
+            // Times of files are part of a fingerprint.
+            let bytes = |source: &Source| {
+                let mut all = Vec::new();
+                let mut add = |path: &Path, data: &fs::Metadata| {
+                    all.push(if data.is_file() { fs::read(path)? } else { Vec::new() });
+                    Ok(())
+                };
+                walk(&source.folder, &mut add).unwrap();
+                all
+            };
+            let (one, same, other) = (make("a", one), make("b", same), make("c", other));
+            let before = bytes(&one);
+            assert!(before == bytes(&same) && before != bytes(&other), "{at}");
+            one.change().unwrap();
+            let changed = bytes(&one);
+            assert_eq!(changed.len(), before.len());
+            let differing = changed.iter().zip(&before).filter(|(one, other)| one != other).count();
+            assert_eq!(differing, if at < 2 { 2 } else { 1 }, "{at}");
+            one.reset().unwrap();
+            assert!(before == bytes(&one), "{at}");
+        }
     }
 
     #[test]
