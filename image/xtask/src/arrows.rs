@@ -58,6 +58,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ),
     ("models", &[], &[]),
     ("system", &["model", "chunk", "wire"], &["hardware"]),
+    ("throughput", &["model", "chunk", "tree", "pool", "host"], &[]),
     ("xtask", &[], &[]),
 ];
 

@@ -10,6 +10,7 @@
 mod batch;
 mod checks;
 mod demands;
+mod filter;
 mod growth;
 mod holders;
 mod mark;
@@ -31,6 +32,7 @@ use redb::{
 
 pub use batch::{Batch, EntryChange};
 pub(crate) use demands::{Settled, Written};
+use filter::Filter;
 pub(crate) use growth::Step;
 pub use growth::{Growth, SourceUse};
 pub use holders::Holders;
@@ -84,6 +86,7 @@ pub struct Catalog {
     database: Option<Database>,
     /// A call failed: redb answers nothing more until it is opened again.
     failed: AtomicBool,
+    filter: Filter,
 }
 
 fn failed<E: Into<redb::Error>>(operation: &'static str) -> impl FnOnce(E) -> PoolError {
@@ -176,7 +179,7 @@ impl Catalog {
 
     /// Makes an empty catalog in memory alone, or where memory ends in a scratch file.
     pub fn in_memory(scratch: Scratch) -> Result<Self, PoolError> {
-        let catalog = Self::above(None, scratch)?;
+        let catalog = Self::above(None, scratch)?.without_anything();
         catalog.write(&Batch::default(), &Mark::default())?;
         Ok(catalog)
     }
@@ -211,7 +214,13 @@ impl Catalog {
     fn from_backend(backend: impl redb::StorageBackend) -> Result<Self, PoolError> {
         let builder = || redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
         let database = contained("its file", || builder().map_err(failed("open")))?;
-        Ok(Self { database: Some(database), failed: AtomicBool::new(false) })
+        Ok(Self { database: Some(database), failed: AtomicBool::new(false), filter: Filter::default() })
+    }
+
+    /// One of which it is known that it has nothing.
+    fn without_anything(mut self) -> Self {
+        self.filter = Filter::of_nothing();
+        self
     }
 
     /// Makes an empty catalog under another name first: a crash between the first writes of redb leaves a file that
@@ -222,7 +231,8 @@ impl Catalog {
         file.sync_data()?;
         disk.rename(CATALOG_NEW, CATALOG)?;
         disk.sync_directory("")?;
-        Self::from_file(disk.open(CATALOG, Access::ReadWrite)?)
+        let catalog = Self::from_file(disk.open(CATALOG, Access::ReadWrite)?)?;
+        Ok(catalog.without_anything())
     }
 
     /// Makes an empty catalog under another name, beside the one that there may be.
@@ -233,7 +243,7 @@ impl Catalog {
     fn create_beside(disk: &dyn Disk) -> Result<(Self, Arc<dyn medium::File>), PoolError> {
         ignore_missing(disk.remove(CATALOG_NEW))?;
         let file = disk.create(CATALOG_NEW)?;
-        let catalog = Self::from_file(Arc::clone(&file))?;
+        let catalog = Self::from_file(Arc::clone(&file))?.without_anything();
         catalog.write(&Batch::default(), &Mark::default())?;
         Ok((catalog, file))
     }
@@ -273,6 +283,7 @@ impl Catalog {
 
     /// Puts a batch in and moves the mark, in one transaction.
     pub(crate) fn write(&self, batch: &Batch, mark: &Mark) -> Result<Written, PoolError> {
+        let _taken = self.filter.take(batch.chunks.iter().chain(&batch.pages).map(|(name, _)| name));
         self.note(contained("what is written to it", || self.write_uncontained(batch, mark)))
     }
 
@@ -300,9 +311,15 @@ impl Catalog {
     }
 
     fn entries(&self, table: EntryTable, names: &[Name]) -> Result<Vec<Entry>, PoolError> {
+        if !names.iter().any(|name| self.filter.may_have(name)) {
+            return Ok(vec![Entry::default(); names.len()]);
+        }
         self.read("chunks or pages", |read| {
             let table = read.open_table(table).map_err(failed("read entries"))?;
             let entry = |name: &Name| -> Result<Entry, PoolError> {
+                if !self.filter.may_have(name) {
+                    return Ok(Entry::default());
+                }
                 let value = table.get(&name.0).map_err(failed("read entries"))?;
                 Ok(value.map(|value| Entry::decode(value.value())).unwrap_or_default())
             };

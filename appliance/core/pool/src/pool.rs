@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::PoolError;
 use crate::catalog::{Catalog, Kind, Mark, Place};
-use crate::counting::Counting;
+use crate::counting::{Counted, Counting};
 use crate::header::{Member, PoolHeader};
 use crate::keys::{PassphraseCost, Unlock};
 use crate::layout::{LOCK, SEGMENTS, SegmentHeader, SegmentKind, SegmentLimits, segment_path};
@@ -492,6 +492,13 @@ impl Pool {
         }
         flushed?;
         self.guard(|pool| pool.tell_demands())
+    }
+
+    /// Passes over as many names of the catalog as a step may, so that later nobody reads it for what it does not have. To be
+    /// called again after each opening, and now and then.
+    pub fn filter_names(&mut self, names_max: usize) -> Result<Counted, PoolError> {
+        let is_more = self.shared.state().catalog()?.make_filter(names_max)?;
+        Ok(if is_more { Counted::More } else { Counted::All })
     }
 
     /// Runs a change; after an error nothing more is taken.

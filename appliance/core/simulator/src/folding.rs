@@ -43,6 +43,7 @@ impl History {
     /// Counts on for a while.
     pub(crate) fn count(&mut self) -> Result<(), Failure> {
         let births = [1, 10, 1000][self.random.index(3)];
+        self.pool()?.filter_names(births).map_err(Failure::from)?;
         self.pool()?.count(births).map_err(Failure::from)?;
         Ok(())
     }

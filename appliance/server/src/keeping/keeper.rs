@@ -27,6 +27,8 @@ use super::picture::picture;
 use super::refusals::Refusals;
 use super::settings::{self, CLOCK_CONFIRMED, WITNESS};
 
+/// Names of the catalog that are passed over at a time.
+const NAMES: usize = 200_000;
 /// Births that are counted at a time.
 const BIRTHS: usize = 20_000;
 /// Bytes that are copied or freed at a time.
@@ -131,6 +133,9 @@ impl Keeper {
         }
         if std::mem::replace(&mut self.wanted, self.refusals.wants()) != self.refusals.wants() {
             self.planned = None;
+        }
+        if pool.filter_names(NAMES)? == Counted::More {
+            return Ok(Duration::ZERO);
         }
         if pool.count(BIRTHS)? == Counted::More {
             return Ok(Duration::ZERO);
