@@ -82,8 +82,8 @@ impl CutPlan {
 pub struct CutBuffer(Vec<u8>);
 
 impl CutBuffer {
-    /// Bytes of the buffer: two of the longest chunks, so that at most every second byte is moved once.
-    pub const LENGTH: usize = 2 * CHUNK_LENGTH_MAX;
+    /// Bytes of the buffer: four of the longest chunks, so that at most every third byte is moved once.
+    pub const LENGTH: usize = 4 * CHUNK_LENGTH_MAX;
 
     /// A new buffer; its memory is touched only as far as objects are long.
     #[must_use]
