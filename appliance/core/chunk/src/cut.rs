@@ -12,9 +12,9 @@
 
 use std::io::{ErrorKind, Read};
 
-use fastcdc::v2020::{Normalization, cut_gear, select_masks};
 use zeroize::Zeroize;
 
+use crate::gear::Gear;
 use crate::{ChunkError, NamingKey};
 
 /// Most bytes of a chunk.
@@ -25,8 +25,6 @@ pub const CUT_LENGTH_MIN: usize = 32 << 10;
 
 /// The length around which content cutting aims.
 pub const CUT_LENGTH_AVERAGE: usize = 128 << 10;
-
-const GEAR_LENGTH: usize = 256;
 
 /// The size of aligned blocks: a power of two from 4 KiB to 1 MiB.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,26 +98,18 @@ impl Default for CutBuffer {
 
 /// Cuts objects of one dedup domain.
 pub struct Cutter {
-    gear: Box<[u64; GEAR_LENGTH]>,
-    gear_shifted: Box<[u64; GEAR_LENGTH]>,
-    mask_strict: u64,
-    mask_relaxed: u64,
+    gear: Gear,
 }
 
 impl Cutter {
     /// A cutter whose content cuts are those of the domain of `key`.
     #[must_use]
     pub fn new(key: &NamingKey) -> Self {
-        let mut secret = [0; GEAR_LENGTH * 8];
+        let mut secret = [0; Gear::SECRET_LENGTH];
         key.fill_cut_secret(&mut secret);
-        let mut gear = Box::new([0; GEAR_LENGTH]);
-        for (value, bytes) in gear.iter_mut().zip(secret.as_chunks::<8>().0) {
-            *value = u64::from_le_bytes(*bytes);
-        }
+        let gear = Gear::new(&secret);
         secret.zeroize();
-        let gear_shifted = Box::new(gear.map(|value| value << 1));
-        let (mask_strict, mask_relaxed) = select_masks(CUT_LENGTH_AVERAGE, Normalization::Level1);
-        Self { gear, gear_shifted, mask_strict, mask_relaxed }
+        Self { gear }
     }
 
     /// Reads `feed` to its end and hands every chunk with its offset to `sink`; the length of the feed.
@@ -167,29 +157,8 @@ impl Cutter {
     fn first_length(&self, window: &[u8], plan: CutPlan) -> usize {
         match plan {
             CutPlan::Fixed(size) => window.len().min(size.bytes()),
-            CutPlan::Content => {
-                let (_, length) = cut_gear(
-                    window,
-                    CUT_LENGTH_MIN,
-                    CUT_LENGTH_AVERAGE,
-                    CHUNK_LENGTH_MAX,
-                    self.mask_strict,
-                    self.mask_relaxed,
-                    self.mask_strict << 1,
-                    self.mask_relaxed << 1,
-                    &self.gear[..],
-                    &self.gear_shifted[..],
-                );
-                length
-            }
+            CutPlan::Content => self.gear.first_length(window),
         }
-    }
-}
-
-impl Drop for Cutter {
-    fn drop(&mut self) {
-        self.gear.zeroize();
-        self.gear_shifted.zeroize();
     }
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod name;
 
 mod cut;
+mod gear;
 
 mod compress;
 
