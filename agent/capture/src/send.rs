@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use chunk::{BUNDLE_HEAD_LENGTH, Bundle, BundleBuilder, Compressor, ENTRY_LENGTH};
+use chunk::{BUNDLE_HEAD_LENGTH, Bundle, BundleBuilder, Compressor, ENTRY_LENGTH, Entry};
 use crossbeam_channel::RecvTimeoutError;
 use model::operation::Operation;
 use model::record::{EXCEPTIONS_MAX, Exception, ExceptionCause};
@@ -18,7 +18,7 @@ use crate::log::LogWriter;
 use crate::pipeline::{Ends, Event, PackJob, pack};
 use crate::read::Shared;
 use crate::seen::SeenNames;
-use crate::task::{Counters, Link, Part};
+use crate::task::{Counters, Link, Part, Piece};
 use crate::walk::Walked;
 use crate::{BackupError, Progress};
 
@@ -192,23 +192,15 @@ impl<'a> Sending<'a> {
     }
 
     fn take_part(&mut self, part: Part, ends: &Ends) -> Result<(), BackupError> {
-        let Part { ticket, last, operations, links, mut updates, failed, problems, pieces, bytes, held } =
+        let Part { ticket, last, operations, links, mut updates, failed, problems, pieces, mut bytes, held } =
             part;
         debug_assert_eq!(ticket, self.head, "parts come in the order of tickets");
         problems.into_iter().for_each(|problem| self.problem(problem));
         self.failed.extend(failed);
-        for piece in pieces.iter().filter(|piece| !piece.known) {
-            if let Some(number) = self.seen.bundle_of(&piece.name) {
-                self.needs = self.needs.max(number);
-                continue;
-            }
-            let range = piece.start..piece.start + piece.length;
-            self.builder.push(piece.name, bytes.get(range).unwrap_or_default())?;
-            self.needs = self.dispatched + 1;
-            self.seen.insert(piece.name, self.needs);
-            if self.builder.is_full() {
-                self.dispatch(ends)?;
-            }
+        if self.take_whole(&pieces, &mut bytes) {
+            self.dispatch(ends)?;
+        } else {
+            self.take_pieces(&pieces, &bytes, ends)?;
         }
         let operations = self.with_links(operations, links, &mut updates);
         self.waiting_count += operations.len();
@@ -228,6 +220,47 @@ impl<'a> Sending<'a> {
                 self.dispatch(ends)?;
             }
             self.wait_packed(ends)?;
+        }
+        Ok(())
+    }
+
+    /// Has the bundle under way take all bytes of a part over, if it has nothing yet and all of the part is new.
+    fn take_whole(&mut self, pieces: &[Piece], bytes: &mut Vec<u8>) -> bool {
+        if !self.builder.is_empty() {
+            return false;
+        }
+        let (mut names, mut end) = (HashSet::with_capacity(pieces.len()), 0);
+        let mut entries = Vec::with_capacity(pieces.len());
+        for Piece { name, start, length, known } in pieces {
+            let is_new = !known && self.seen.bundle_of(name).is_none() && names.insert(*name);
+            let Some(length) = u32::try_from(*length).ok().filter(|_| is_new && *start == end) else {
+                return false;
+            };
+            entries.push(Entry { name: *name, length });
+            end += length as usize;
+        }
+        let is_taken = self.builder.take_over(entries, bytes);
+        if is_taken {
+            self.needs = self.dispatched + 1;
+            names.into_iter().for_each(|name| self.seen.insert(name, self.needs));
+        }
+        is_taken
+    }
+
+    /// Puts what is new of a part into bundles.
+    fn take_pieces(&mut self, pieces: &[Piece], bytes: &[u8], ends: &Ends) -> Result<(), BackupError> {
+        for piece in pieces.iter().filter(|piece| !piece.known) {
+            if let Some(number) = self.seen.bundle_of(&piece.name) {
+                self.needs = self.needs.max(number);
+                continue;
+            }
+            let range = piece.start..piece.start + piece.length;
+            self.builder.push(piece.name, bytes.get(range).unwrap_or_default())?;
+            self.needs = self.dispatched + 1;
+            self.seen.insert(piece.name, self.needs);
+            if self.builder.is_full() {
+                self.dispatch(ends)?;
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::feed::{Feed, HOLE_LENGTH_MIN, Range, Ranges, is_zero};
 use super::output::{OldRuns, Output};
 use super::small::before;
-use super::{PART_LENGTH, PART_OPERATIONS, READ_AGAIN_LENGTH_MAX, READS_MAX, ReadError, Reader};
+use super::{PART_HELD, PART_LENGTH, PART_OPERATIONS, READ_AGAIN_LENGTH_MAX, READS_MAX, ReadError, Reader};
 use crate::record::{Record, Run, entry_key};
 use crate::stat::Seen;
 use crate::task::{Before, Counters, FileJob};
@@ -124,6 +124,9 @@ impl Reader<'_> {
         let is_old = output.run(&mut self.part, run).map_err(|error| self.cache_problem(error))?;
         if !is_old {
             let start = self.part.bytes.len();
+            if start == 0 {
+                self.part.bytes.reserve(PART_HELD);
+            }
             self.part.bytes.extend_from_slice(chunk);
             self.add_piece(name, start, chunk.len());
         }

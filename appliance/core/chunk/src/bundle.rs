@@ -281,6 +281,27 @@ impl BundleBuilder {
         Ok(())
     }
 
+    /// Takes a buffer over that is full of chunks, in place of pushing them one after the other; whether it did. It does not if
+    /// something has been pushed, nor what could not be pushed, nor so little that the bundle would be far from full. Of
+    /// `bytes` nothing is left then but room for others.
+    pub fn take_over(&mut self, entries: Vec<Entry>, bytes: &mut Vec<u8>) -> bool {
+        let length = |entry: &Entry| entry.length as usize;
+        let fits = |entry: &Entry| (1..=CHUNK_LENGTH_MAX).contains(&length(entry));
+        let before_last = bytes.len() - entries.last().map_or(0, length).min(bytes.len());
+        let is_taken = self.is_empty()
+            && entries.iter().all(fits)
+            && entries.iter().map(length).sum::<usize>() == bytes.len()
+            && entries.len() <= self.limits.chunks
+            && (self.limits.plain_length / 4 * 3..).contains(&bytes.len())
+            && before_last < self.limits.plain_length;
+        if is_taken {
+            std::mem::swap(&mut self.plain, bytes);
+            self.entries = entries;
+            bytes.clear();
+        }
+        is_taken
+    }
+
     /// Whether it is time to finish.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -310,18 +331,18 @@ impl BundleBuilder {
     /// # Errors
     /// [`ChunkError::BundleEmpty`], or [`ChunkError::Compress`] if zstd fails; what was pushed stays.
     pub fn finish(&mut self, compressor: &mut Compressor, level: Level) -> Result<Bundle, ChunkError> {
-        self.finish_with(|plain| compressor.pack(plain, level))
+        self.finish_with(|plain| compressor.pack_taken(plain, level))
     }
 
     pub(crate) fn finish_with(
         &mut self,
-        pack: impl FnOnce(&[u8]) -> Result<Packed, ChunkError>,
+        pack: impl FnOnce(&mut Vec<u8>) -> Result<Packed, ChunkError>,
     ) -> Result<Bundle, ChunkError> {
         if self.entries.is_empty() {
             return Err(ChunkError::BundleEmpty);
         }
-        let packed = pack(&self.plain)?;
         let plain_length = u32::try_from(self.plain.len()).expect("the limits of a bundle are below 4 GiB");
+        let packed = pack(&mut self.plain)?;
         self.plain.clear();
         Ok(Bundle { table: Table { entries: std::mem::take(&mut self.entries), plain_length }, packed })
     }

@@ -116,6 +116,15 @@ impl Compressor {
         })
     }
 
+    /// Like [`Self::pack`], but what does not shrink enough is not copied: the buffer itself becomes the body, and an empty
+    /// one takes its place.
+    pub(crate) fn pack_taken(&mut self, plain: &mut Vec<u8>, level: Level) -> Result<Packed, ChunkError> {
+        Ok(match self.try_shrink(plain, level)? {
+            Some(body) => Packed { codec: Codec::Zstd, body: body.to_vec() },
+            None => Packed { codec: Codec::Raw, body: std::mem::take(plain) },
+        })
+    }
+
     /// Like [`Self::pack`], and decompresses the result again: a body that does not come back is stored raw.
     ///
     /// # Errors

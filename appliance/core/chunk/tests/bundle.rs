@@ -5,7 +5,7 @@ mod sample;
 
 use chunk::{
     BUNDLE_CHUNKS_MAX, BUNDLE_HEAD_LENGTH, BUNDLE_LENGTH_MAX, Bundle, BundleBuilder, BundleLimits,
-    CHUNK_LENGTH_MAX, ChunkError, Codec, Compressor, Decompressor, ENTRY_LENGTH, Level, NamingKey,
+    CHUNK_LENGTH_MAX, ChunkError, Codec, Compressor, Decompressor, ENTRY_LENGTH, Entry, Level, NamingKey,
     PLAIN_LENGTH_MAX, Packed, PageKey, Table, VerifiedBuilder, VerifiedBundle,
 };
 use model::{DomainId, ErrorKind, Name};
@@ -52,6 +52,41 @@ fn head(
 fn single(codec: u8, plain_length: u32, body: Vec<u8>) -> Result<Bundle, ChunkError> {
     let length = u32::try_from(body.len()).unwrap();
     Bundle::decode(&head(1, codec, 1, plain_length, length, &[(Name([0; 32]), plain_length)]), body)
+}
+
+#[test]
+fn a_buffer_that_is_taken_over_makes_the_same_bundle() {
+    let mut builder = BundleBuilder::default();
+    for content in [noise(1, 1_100_000), text(2, 900_000)] {
+        let chunks: Vec<&[u8]> = content.chunks(300_000).collect();
+        let entry =
+            |chunk: &&[u8]| Entry { name: key().name(chunk), length: chunk.len().try_into().unwrap() };
+        let entries: Vec<Entry> = chunks.iter().map(entry).collect();
+        let mut bytes = content.clone();
+        assert!(builder.take_over(entries.clone(), &mut bytes) && bytes.is_empty());
+        let taken = builder.finish(&mut Compressor::new(), Level::default()).unwrap();
+        assert_eq!(taken, bundle(&chunks));
+
+        // What could not be pushed is not taken over, nor what would make a small bundle.
+        let mut refuse = |entries: &[Entry], content: &[u8]| {
+            let mut bytes = content.to_vec();
+            assert!(
+                !builder.take_over(entries.to_vec(), &mut bytes) && bytes == content && builder.is_empty()
+            );
+        };
+        let whole = u32::try_from(content.len()).unwrap();
+        let none = Entry { name: Name([0; 32]), length: 0 };
+        refuse(&entries[1..], &content);
+        refuse(&[Entry { length: whole, ..entries[0] }, none], &content);
+        refuse(&entries[..1], chunks[0]);
+        let small: Vec<Entry> = vec![Entry { name: Name([0; 32]), length: 100 }; BUNDLE_CHUNKS_MAX + 1];
+        refuse(&small, &noise(3, 100 * (BUNDLE_CHUNKS_MAX + 1)));
+        let long = [entries[0], Entry { length: 1 << 20, ..entries[0] }];
+        refuse(&[long[1], long[0]], &noise(4, (1 << 20) + 300_000));
+        builder.push(entries[0].name, chunks[0]).unwrap();
+        assert!(!builder.take_over(entries, &mut content.clone()), "there is something in it");
+        builder.finish(&mut Compressor::new(), Level::default()).unwrap();
+    }
 }
 
 #[test]
