@@ -198,10 +198,19 @@ impl Hostile {
             first = SequenceNumber(first.0 + u64::from(count));
         }
         self.send(3, &finish(session, SequenceNumber(first.0 - 1)), vec![])?;
-        match self.answer(3)? {
-            Reply::Finished { point } => Ok(Ok(point.id)),
-            Reply::Failed { error, .. } => Ok(Err(error)),
-            other => bail!("{other:?}"),
+        let mut cause = None;
+        loop {
+            match self.next_reply()? {
+                Some((3, Reply::Finished { point })) => return Ok(Ok(point.id)),
+                Some((3, Reply::Failed { error, .. })) => return Ok(Err(cause.unwrap_or(error))),
+                Some((3, other)) => bail!("{other:?}"),
+                // What is found before the request has come is said by itself.
+                Some((0, Reply::Failed { session: Some(failed), error })) if failed == session => {
+                    cause = Some(error);
+                }
+                Some(_) => {}
+                None => bail!("the appliance closed the connection"),
+            }
         }
     }
 
