@@ -24,6 +24,11 @@ pub(crate) fn bytes_read() -> Result<u64> {
     field("io", "read_bytes:")
 }
 
+/// Bytes that this process has read by its calls, wherever they came from, and written.
+pub(crate) fn bytes_called_for() -> Result<(u64, u64)> {
+    Ok((field("io", "rchar:")?, field("io", "wchar:")?))
+}
+
 /// Bytes of a file, or of all files in a folder.
 pub(crate) fn length(path: &Path) -> Result<u64> {
     let data = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?;

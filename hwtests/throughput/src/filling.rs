@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
-use model::archive::PointKey;
 use model::item::{Attributes, Extent, FileKind, Inode, Item, ItemKey};
 use model::record::Totals;
 use model::{EntryName, Name, ObjectId, SequenceNumber, Time};
@@ -24,7 +23,7 @@ const DIRECTORY_FILES: u64 = 1_000;
 
 /// Makes the pool, says what it cost, and ends as a crash does, in the middle of the next backup.
 pub(crate) fn fill(folder: &Path, chunks: u64) -> Result<()> {
-    let mut site = Site::make(folder)?;
+    let mut site = Site::make(folder, None)?;
     let (mut root, mut made, began) = (Root::EMPTY, 0, Instant::now());
     let mut tenths = Vec::new();
     while made < chunks {
@@ -56,16 +55,24 @@ pub(crate) fn fill(folder: &Path, chunks: u64) -> Result<()> {
 /// Puts chunks; their names.
 fn put(site: &mut Site, first: u64, count: u64) -> Result<Vec<Name>> {
     let mut all = Vec::new();
-    for first in (first..first + count).step_by(usize::try_from(BUNDLE_CHUNKS)?) {
-        let (names, bundle) = site.bundle(first, BUNDLE_CHUNKS)?;
-        site.pool.put_bundle(site.machine.id, site.source.id, bundle)?;
-        all.extend(names);
+    let mut at = first;
+    while at < first + count {
+        let some = BUNDLE_CHUNKS.min(first + count - at);
+        all.extend(site.put_numbers(at, some)?);
+        at += some;
     }
     Ok(all)
 }
 
 /// Adds files of one chunk each to the tree of the source, and makes a point of it.
 fn add_point(site: &mut Site, root: Root, first: u64, count: u64) -> Result<Root> {
+    let root = add_files(site, root, first, count)?;
+    commit(site, root, first + count)?;
+    Ok(root)
+}
+
+/// Adds files of one chunk each to a tree.
+pub(crate) fn add_files(site: &mut Site, root: Root, first: u64, count: u64) -> Result<Root> {
     let names = put(site, first, count)?;
     let inode = |kind, size| {
         let attributes = Attributes::new(kind, 0o644);
@@ -88,17 +95,20 @@ fn add_point(site: &mut Site, root: Root, first: u64, count: u64) -> Result<Root
     items.sort_by(|(a, _), (b, _)| a.cmp(b));
     let items = items.into_iter().map(|(key, item)| (key, Some(item)));
     let applied = ItemTree::default().apply(&mut site.pool, &root, items);
-    let root = applied.map_err(|error| anyhow!("apply: {error:?}"))?.root;
-    let made = site.pool.commit_point(NewPoint {
+    Ok(applied.map_err(|error| anyhow!("apply: {error:?}"))?.root)
+}
+
+/// Makes a point of a tree.
+pub(crate) fn commit(site: &mut Site, root: Root, sequence: u64) -> Result<()> {
+    site.pool.commit_point(NewPoint {
         source: site.source.id,
-        sequence: SequenceNumber(first + count),
+        sequence: SequenceNumber(sequence),
         started: Time(1),
-        finished: Time(i64::try_from(first + 1)?),
+        finished: Time(i64::try_from(sequence)?),
         root,
         totals: Totals::default(),
         exceptions: Vec::new(),
         exceptions_count: 0,
     })?;
-    let _: PointKey = made.key();
-    Ok(root)
+    Ok(())
 }

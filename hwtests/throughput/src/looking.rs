@@ -23,7 +23,7 @@ const SPREAD: u64 = 2_654_435_761;
 /// Opens the pool and looks for chunks: those that it has in the order in which they came and in any order, and others.
 pub(crate) fn look(folder: &Path, chunks: u64) -> Result<()> {
     let (began, read) = (Instant::now(), bytes_read()?);
-    let mut site = Site::open(folder)?;
+    let mut site = Site::open(folder, None)?;
     let opening = json!({ "seconds": began.elapsed().as_secs_f64(), "bytes_read": bytes_read()? - read });
     let memory_opened = memory_peak()?;
     let began = Instant::now();

@@ -8,6 +8,7 @@
 
 mod figures;
 mod filling;
+mod folding;
 mod looking;
 mod site;
 
@@ -32,6 +33,13 @@ enum Phase {
         /// How many.
         chunks: u64,
     },
+    /// Makes a pool of so many chunks and a thousand points, and says what it costs to fold one.
+    Fold {
+        /// Where the pool is to be: an empty folder.
+        folder: PathBuf,
+        /// How many.
+        chunks: u64,
+    },
     /// Opens it, and looks for chunks that it has and that it does not have.
     Look {
         /// Where the pool is.
@@ -44,6 +52,7 @@ enum Phase {
 fn main() -> Result<()> {
     match Options::parse().phase {
         Phase::Fill { folder, chunks } => filling::fill(&folder, chunks),
+        Phase::Fold { folder, chunks } => folding::fold(&folder, chunks),
         Phase::Look { folder, chunks } => looking::look(&folder, chunks),
     }
 }

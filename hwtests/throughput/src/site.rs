@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use chunk::{BundleLimits, Compressor, Decompressor, Level, NamingKey, VerifiedBuilder, VerifiedBundle};
+use chunk::{BundleLimits, Compressor, Decompressor, Level, NamingKey, VerifiedBuilder};
 use host::{HostClock, HostDisk, HostEntropy};
 use model::Name;
 use model::record::{Label, Machine, Source};
@@ -37,20 +37,24 @@ fn key() -> Unlock {
     Unlock::KeyFile(Zeroizing::new([7; 32]))
 }
 
-fn options() -> Options {
-    Options { cost: PassphraseCost { memory_kib: 32, passes: 1, lanes: 1 }, ..Options::default() }
+fn options(data_bytes: Option<u64>) -> Options {
+    let cost = PassphraseCost { memory_kib: 32, passes: 1, lanes: 1 };
+    let mut options = Options { cost, ..Options::default() };
+    data_bytes.into_iter().for_each(|bytes| options.limits.data_bytes = bytes);
+    options
 }
 
 impl Site {
-    pub(crate) fn make(folder: &Path) -> Result<Self> {
-        let mut pool = Pool::create(world(folder)?, &[key()], options())?;
+    /// Makes a pool whose segments of data are full with so many bytes; with as many as usual if nobody says.
+    pub(crate) fn make(folder: &Path, data_bytes: Option<u64>) -> Result<Self> {
+        let mut pool = Pool::create(world(folder)?, &[key()], options(data_bytes))?;
         let machine = pool.add_machine(&Label::new("web1")?, false)?;
         pool.add_source(machine.id, &Label::new("files")?)?;
         Self::of(pool)
     }
 
-    pub(crate) fn open(folder: &Path) -> Result<Self> {
-        Self::of(Pool::open(world(folder)?, &key(), options())?)
+    pub(crate) fn open(folder: &Path, data_bytes: Option<u64>) -> Result<Self> {
+        Self::of(Pool::open(world(folder)?, &key(), options(data_bytes))?)
     }
 
     fn of(pool: Pool) -> Result<Self> {
@@ -76,14 +80,20 @@ impl Site {
         self.naming.name(&Self::content(number))
     }
 
-    /// The chunks from a number on, and their names.
-    pub(crate) fn bundle(&mut self, first: u64, count: u64) -> Result<(Vec<Name>, VerifiedBundle)> {
+    /// Puts the chunks from a number on, no more than make a bundle; their names.
+    pub(crate) fn put_numbers(&mut self, first: u64, count: u64) -> Result<Vec<Name>> {
+        self.put((first..first + count).map(Self::content))
+    }
+
+    /// Puts chunks, no more than make a bundle; their names.
+    pub(crate) fn put<C: AsRef<[u8]>>(&mut self, chunks: impl Iterator<Item = C>) -> Result<Vec<Name>> {
         let mut builder = VerifiedBuilder::new(BundleLimits::default());
         let mut names = Vec::new();
-        for number in first..first + count {
-            names.push(builder.push(&self.naming, &Self::content(number))?);
+        for chunk in chunks {
+            names.push(builder.push(&self.naming, chunk.as_ref())?);
         }
         let bundle = builder.finish(&mut self.compressor, &mut self.decompressor, Level::default())?;
-        Ok((names, bundle))
+        self.pool.put_bundle(self.machine.id, self.source.id, bundle)?;
+        Ok(names)
     }
 }
