@@ -139,9 +139,12 @@ impl Site {
         Ok((out.join(tree.strip_prefix("/").unwrap_or(tree)), output))
     }
 
-    /// Reads and checks the whole pool; fails if anything is damaged.
+    /// Reads and checks the whole pool, and counts its references anew; fails if anything is damaged or wrong.
     pub fn verify(&self) -> Result<()> {
-        expect(&mut self.keepfast(&["pool", "verify"])?, 0).map(drop)
+        expect(&mut self.keepfast(&["pool", "verify"])?, 0)?;
+        let audit = expect(&mut self.keepfast(&["pool", "audit"])?, 0)?;
+        ensure!(audit.ends_with("; 0 wrong\n"), "{audit}");
+        Ok(())
     }
 
     /// Starts the appliance and waits until it answers.

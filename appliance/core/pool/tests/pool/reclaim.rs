@@ -141,6 +141,43 @@ fn a_point_that_is_read_stays_until_it_is_not() {
     audit(&mut pool);
 }
 
+/// A point is read piece by piece while it is dropped, counted out and cleared away, first alone and then with most of the
+/// fifty others.
+#[test]
+fn a_view_of_a_point_that_goes_beside_fifty_others_reads_right_to_its_end() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, options(), 51);
+    let key = PointKey { source: home.source.id, number: 26 };
+    let lease = pool.shared().lease(key).unwrap();
+    let (names, expected, mut reads) = (home.names(&pool, 26), chunks(26), 0);
+    let mut read_on = |pool: &Pool| {
+        let at = reads % FILES;
+        let read = archive(pool).chunks(key, &names[at..=at]).unwrap().remove(0).unwrap();
+        assert!(*read == *expected[at], "chunk {at} of read {reads}");
+        assert_eq!(archive(pool).items(key, &[], &[0xff; 9], 100).unwrap().len(), 1 + 3 * FILES);
+        reads += 1;
+    };
+    let others = |gone: std::ops::Range<u64>| (1..=51).filter(move |number| !gone.contains(number));
+    for gone in [26..27, 24..30, 1..51] {
+        let dropped = gone.clone().filter(|number| points(&pool).iter().any(|point| point.number == *number));
+        let dropped: Vec<u64> = dropped.collect();
+        drop_points(&mut pool, &home, dropped);
+        loop {
+            read_on(&pool);
+            match pool.reclaim(Thrift(1), Effort { births: 3, bytes: 1 }).unwrap() {
+                Reclaimed::Bytes { .. } | Reclaimed::Counting => {}
+                Reclaimed::Waiting | Reclaimed::Nothing => break,
+            }
+        }
+        assert_eq!(read_points(&pool), others(gone).collect::<Vec<_>>());
+    }
+    assert!(reads > 50, "{reads} reads while it went");
+    drop(lease);
+    home.add_points(&mut pool, 52..60);
+    assert!(reclaim(&mut pool) > 0 && archive(&pool).chunks(key, &names).is_err());
+    audit(&mut pool);
+}
+
 #[test]
 fn what_a_backup_under_way_counts_on_is_not_given_back() {
     for (fenced, again) in [(false, false), (true, false), (false, true)] {
