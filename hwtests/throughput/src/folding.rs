@@ -7,13 +7,13 @@ use anyhow::{Result, anyhow, ensure};
 use model::ObjectId;
 use model::archive::PointKey;
 use model::item::{Extent, Item, ItemKey};
-use pool::{Counted, Effort, Reclaimed, Thrift};
+use pool::{Effort, Reclaimed, Thrift};
 use serde_json::json;
-use tree::ItemTree;
+use tree::{ItemTree, Root};
 
 use crate::figures::bytes_called_for;
 use crate::filling::{add_files, commit};
-use crate::site::{BUNDLE_CHUNKS, Site};
+use crate::site::Site;
 
 /// Points of the pool.
 const POINTS: u64 = 1_000;
@@ -28,12 +28,7 @@ const CHANGED_BYTES: usize = 128 << 10;
 pub(crate) fn fold(folder: &Path, chunks: u64) -> Result<()> {
     let data_bytes = Some(CHANGED * CHANGED_BYTES as u64 / 2);
     let mut site = Site::make(folder, data_bytes)?;
-    let (mut root, mut made) = (tree::Root::EMPTY, 0);
-    while made < chunks {
-        let count = BUNDLE_CHUNKS.min(chunks - made);
-        root = add_files(&mut site, root, made, count)?;
-        made += count;
-    }
+    let mut root = add_files(&mut site, Root::EMPTY, 0, chunks)?;
     commit(&mut site, root, 1)?;
     site.pool.flush_catalog()?;
     // The chunks of the first point are a few bytes each: moving one of their segments is moving tens of thousands of them. So
@@ -56,7 +51,7 @@ pub(crate) fn fold(folder: &Path, chunks: u64) -> Result<()> {
     // What was of no use before is no matter of the fold.
     reclaim(&mut site)?;
     site.pool.flush_catalog()?;
-    while site.pool.filter_names(200_000)? == Counted::More {}
+    site.filter_names()?;
     rustix::fs::sync();
 
     let (began, before) = (Instant::now(), bytes_called_for()?);

@@ -5,14 +5,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use model::Name;
-use pool::Counted;
 use serde_json::{Value, json};
 
 use crate::figures::{bytes_read, memory_peak, rate};
 use crate::site::Site;
 
-/// Names of the catalog that are passed over at a time, as the keeper of an appliance does.
-const NAMES_OF_A_STEP: usize = 200_000;
 /// Names that an agent asks for at a time.
 const NAMES: usize = 1_024;
 /// Names that are asked for in each way.
@@ -27,7 +24,7 @@ pub(crate) fn look(folder: &Path, chunks: u64) -> Result<()> {
     let opening = json!({ "seconds": began.elapsed().as_secs_f64(), "bytes_read": bytes_read()? - read });
     let memory_opened = memory_peak()?;
     let began = Instant::now();
-    while site.pool.filter_names(NAMES_OF_A_STEP)? == Counted::More {}
+    site.filter_names()?;
     let filter_seconds = began.elapsed().as_secs_f64();
     let count = LOOKUPS.min(chunks);
     let figures = json!({

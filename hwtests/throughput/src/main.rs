@@ -1,4 +1,5 @@
-//! What a pool of millions of chunks costs, on a real drive: `cargo xtask bench --chunks 10000000` runs it.
+//! What a pool of millions of chunks costs, on a real drive, and what it costs to fold a point of it:
+//! `cargo run --release --package throughput -- fill FOLDER 10000000`, and the other phases likewise.
 //!
 //! Chunks are a few bytes each, because a catalog knows their names and places and not what is in them. Each phase is a
 //! process of its own, so that its memory is its own, and one is killed in its middle: what comes after it opens what a

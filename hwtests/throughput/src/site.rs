@@ -9,9 +9,11 @@ use host::{HostClock, HostDisk, HostEntropy};
 use model::Name;
 use model::record::{Label, Machine, Source};
 use pool::keys::{PassphraseCost, Unlock};
-use pool::{Options, Pool, World};
+use pool::{Counted, Options, Pool, World};
 use zeroize::Zeroizing;
 
+/// Names of the catalog that are passed over at a time.
+const NAMES_OF_A_STEP: usize = 200_000;
 /// Chunks of a bundle.
 pub(crate) const BUNDLE_CHUNKS: u64 = 4096;
 
@@ -78,6 +80,12 @@ impl Site {
 
     pub(crate) fn name(&self, number: u64) -> Name {
         self.naming.name(&Self::content(number))
+    }
+
+    /// Has the filter of names made whole, in steps as the keeper of an appliance takes them.
+    pub(crate) fn filter_names(&mut self) -> Result<()> {
+        while self.pool.filter_names(NAMES_OF_A_STEP)? == Counted::More {}
+        Ok(())
     }
 
     /// Puts the chunks from a number on, no more than make a bundle; their names.

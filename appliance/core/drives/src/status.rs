@@ -69,6 +69,13 @@ impl DriveSet {
         self.shared.state().policies().into_iter().map(Policy::drives).max().unwrap_or(1)
     }
 
+    /// Drives that are there for that: in service, and not to be emptied.
+    #[must_use]
+    pub fn drives_in_service(&self) -> usize {
+        let state = self.shared.state();
+        state.record.members.iter().filter(|entry| entry.state == MemberState::InService).count()
+    }
+
     /// How often the members changed.
     #[must_use]
     pub fn epoch(&self) -> u64 {

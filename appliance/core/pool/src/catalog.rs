@@ -311,19 +311,20 @@ impl Catalog {
     }
 
     fn entries(&self, table: EntryTable, names: &[Name]) -> Result<Vec<Entry>, PoolError> {
-        if !names.iter().any(|name| self.filter.may_have(name)) {
+        let may_have = self.filter.may_have(names);
+        if !may_have.contains(&true) {
             return Ok(vec![Entry::default(); names.len()]);
         }
         self.read("chunks or pages", |read| {
             let table = read.open_table(table).map_err(failed("read entries"))?;
-            let entry = |name: &Name| -> Result<Entry, PoolError> {
-                if !self.filter.may_have(name) {
+            let entry = |(name, may_have): (&Name, bool)| -> Result<Entry, PoolError> {
+                if !may_have {
                     return Ok(Entry::default());
                 }
                 let value = table.get(&name.0).map_err(failed("read entries"))?;
                 Ok(value.map(|value| Entry::decode(value.value())).unwrap_or_default())
             };
-            names.iter().map(entry).collect()
+            names.iter().zip(may_have).map(entry).collect()
         })
     }
 

@@ -129,11 +129,12 @@ impl Scale {
 /// A pool whose sources take of the drives what their scales say, where `usual` is what the others have.
 fn scaled(mut state: State, usual: Scale, scale_of: impl Fn(&SourceId) -> Scale) -> State {
     for (source, its) in &mut state.sources {
-        let (usually, really) = (usual.bytes(its.used_bytes), scale_of(source).bytes(its.used_bytes));
+        let scale = scale_of(source);
+        let (usually, really) = (usual.bytes(its.used_bytes), scale.bytes(its.used_bytes));
         for bytes in [&mut state.used_bytes, &mut state.drives_bytes] {
             *bytes = bytes.saturating_add(really).saturating_sub(usually);
         }
-        *its = scale_of(source).source(its);
+        *its = scale.source(its);
     }
     state
 }

@@ -197,7 +197,7 @@ impl Rack {
             "what drive {drive} holds is moved to the others while the appliance runs; it is let go of then, and \
              `keepfast drive list` says so"
         );
-        let (needed, there) = (set.drives_needed(), in_service(&set));
+        let (needed, there) = (set.drives_needed(), set.drives_in_service());
         if there < needed {
             let _ = write!(
                 told,
@@ -230,7 +230,7 @@ impl Rack {
     ) -> anyhow::Result<String> {
         let policy = policy.map(parse_policy).transpose()?;
         if let Some(policy) = policy {
-            let there = in_service(&*self.several()?);
+            let there = self.several()?.drives_in_service();
             if there < policy.drives() {
                 let (wanted, drives) = (policy_text(policy), policy.drives());
                 bail!(
@@ -368,10 +368,6 @@ impl Rack {
             is_searching,
         }
     }
-}
-
-fn in_service(set: &DriveSet) -> usize {
-    set.members().iter().filter(|member| member.state == MemberState::InService).count()
 }
 
 /// Sources that ask for what they have to be kept another way than the rest.

@@ -23,9 +23,8 @@ pub(crate) fn read(
     file: &Path,
     interruption: &Interruption,
 ) -> Result<Cost> {
-    mount.stdout(Stdio::null()).stderr(Stdio::null());
     let started = Instant::now();
-    let mounted = Mount::start(mount, &place.mount, interruption)?;
+    let mounted = start(mount, place, interruption)?;
     let mut opened = None;
     let mut last = None;
     // Some mounts show their points a moment after themselves.
@@ -60,11 +59,15 @@ pub(crate) fn stream(
     folder: &Path,
     interruption: &Interruption,
 ) -> Result<Cost> {
-    mount.stdout(Stdio::null()).stderr(Stdio::null());
-    let mounted = Mount::start(mount, &place.mount, interruption)?;
+    let mounted = start(mount, place, interruption)?;
     let cost = cost::measure("sh", &["-c", &reading(place, folder)], |_| {}, None, interruption)?;
     drop(mounted);
     Ok(cost)
+}
+
+fn start(mount: &mut Command, place: &Place, interruption: &Interruption) -> Result<Mount> {
+    mount.stdout(Stdio::null()).stderr(Stdio::null());
+    Mount::start(mount, &place.mount, interruption)
 }
 
 /// The command that reads everything in a folder.

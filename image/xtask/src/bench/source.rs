@@ -89,7 +89,10 @@ pub(crate) struct Source {
 impl Source {
     /// Writes all of it.
     pub(crate) fn generate(folder: PathBuf, workload: Workload, scale: Scale, seed: u64) -> Result<Self> {
-        let content = workload.content(scale, seed);
+        Self::write(folder, workload, workload.content(scale, seed))
+    }
+
+    fn write(folder: PathBuf, workload: Workload, content: Content) -> Result<Self> {
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let bytes = match &content {
             Content::Files(files) => files.write_all(&folder)?,
@@ -232,14 +235,7 @@ mod tests {
         };
         for (at, ((one, same), other)) in contents(1).zip(contents(1)).zip(contents(2)).enumerate() {
             let make = |name: &str, content| {
-                let folder = top.path().join(format!("{name}{at}"));
-                fs::create_dir(&folder).unwrap();
-                let source = Source { workload: Workload::Tree, content, folder, bytes: 0 };
-                match &source.content {
-                    Content::Files(files) => files.write_all(&source.folder).unwrap(),
-                    Content::Pages(pages) => pages.write_all(&source.folder).unwrap(),
-                };
-                source
+                Source::write(top.path().join(format!("{name}{at}")), Workload::Tree, content).unwrap()
             };
             // Times of files are part of a fingerprint.
             let bytes = |source: &Source| {

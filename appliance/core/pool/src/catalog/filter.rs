@@ -7,7 +7,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use model::Name;
 
@@ -101,17 +101,21 @@ impl Filter {
         Self { whole: RwLock::new(Some(Bits::for_names(0))), making: Mutex::default() }
     }
 
-    /// Whether a name may be in the catalog.
-    pub(super) fn may_have(&self, name: &Name) -> bool {
-        let whole = self.whole.read().unwrap_or_else(PoisonError::into_inner);
-        whole.as_ref().is_none_or(|bits| bits.may_have(name))
+    /// Which names may be in the catalog.
+    pub(super) fn may_have(&self, names: &[Name]) -> Vec<bool> {
+        let whole = self.whole();
+        let may_have = |name| whole.as_ref().is_none_or(|bits| bits.may_have(name));
+        names.iter().map(may_have).collect()
+    }
+
+    fn whole(&self) -> RwLockReadGuard<'_, Option<Bits>> {
+        self.whole.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in names that are about to be written. Until what comes back is dropped nobody passes over the tables, which do
     /// not have them yet.
     pub(super) fn take<'n>(&self, names: impl Iterator<Item = &'n Name>) -> MutexGuard<'_, Option<Making>> {
-        let making = self.making();
-        let whole = self.whole.read().unwrap_or_else(PoisonError::into_inner);
+        let (making, whole) = (self.making(), self.whole());
         for name in names {
             let making = making.as_ref().map(|making| &making.bits);
             whole.iter().chain(making).for_each(|bits| bits.insert(name));
@@ -124,8 +128,7 @@ impl Filter {
     }
 
     fn is_wanted(&self) -> bool {
-        let whole = self.whole.read().unwrap_or_else(PoisonError::into_inner);
-        whole.as_ref().is_none_or(Bits::is_full)
+        self.whole().as_ref().is_none_or(Bits::is_full)
     }
 }
 
@@ -216,26 +219,27 @@ mod tests {
         let catalog = Catalog::open(&disk).unwrap();
         let mut written = 1000;
         while catalog.make_filter(10).unwrap() {
-            assert!(catalog.filter.may_have(&name(1_000_000)), "it is not whole");
+            assert_eq!(catalog.filter.may_have(&[name(1_000_000)]), [true], "it is not whole");
             write(&catalog, written..written + 10);
             written += 10;
         }
-        assert!((0..written).all(|number| catalog.filter.may_have(&name(number))));
-        let wrong = (0..1000).filter(|number| catalog.filter.may_have(&name(1_000_000 + number))).count();
+        let may_have = |name: &Name| catalog.filter.may_have(&[*name]) == [true];
+        assert!((0..written).all(|number| may_have(&name(number))));
+        let wrong = (0..1000).filter(|number| may_have(&name(1_000_000 + number))).count();
         assert!(written > 1500 && wrong < 20, "{written} {wrong}");
         let reads = disk.reads();
-        let unknown: Vec<Name> = (0..1000).map(|number| name(2_000_000 + number)).collect();
-        let unknown: Vec<Name> = unknown.into_iter().filter(|name| !catalog.filter.may_have(name)).collect();
+        let others = (0..1000).map(|number| name(2_000_000 + number));
+        let unknown: Vec<Name> = others.filter(|name| !may_have(name)).collect();
         assert_eq!(catalog.chunks(&unknown).unwrap(), vec![Entry::default(); unknown.len()]);
         assert_eq!(disk.reads(), reads);
     }
 
     #[test]
     fn one_that_is_not_whole_says_no_to_nobody() {
-        assert!(Filter::default().may_have(&name(1)) && Filter::default().is_wanted());
+        assert!(Filter::default().may_have(&[name(1)]) == [true] && Filter::default().is_wanted());
         let filter = Filter::of_nothing();
-        assert!(!filter.may_have(&name(1)) && !filter.is_wanted());
+        assert!(filter.may_have(&[name(1)]) == [false] && !filter.is_wanted());
         drop(filter.take(std::iter::once(&name(1))));
-        assert!(filter.may_have(&name(1)) && !filter.may_have(&name(2)));
+        assert_eq!(filter.may_have(&[name(1), name(2)]), [true, false]);
     }
 }

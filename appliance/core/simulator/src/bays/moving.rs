@@ -115,9 +115,7 @@ impl Bays {
     /// A drive is to be emptied, if there are enough without it; or one is written off that is away.
     pub(crate) fn retire(&mut self, random: &mut Random) -> Result<(), ArchiveError> {
         let Some(set) = self.working() else { return Ok(()) };
-        let needed = set.drives_needed();
-        let members = set.members();
-        let staying = members.iter().filter(|member| member.state == MemberState::InService).count();
+        let (needed, staying) = (set.drives_needed(), set.drives_in_service());
         let is_safe = set.at_risk().is_empty();
         let stand = if random.chance(20) { Stand::Away } else { Stand::Serving };
         if !is_safe || (stand == Stand::Serving && staying <= needed) {

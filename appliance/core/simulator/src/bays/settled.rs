@@ -34,7 +34,7 @@ impl Bays {
         self.learn();
         let members = set.members();
         let count = |state| members.iter().filter(|member| member.state == state).count();
-        let are_enough = count(MemberState::InService) >= set.drives_needed();
+        let are_enough = set.drives_in_service() >= set.drives_needed();
         if are_enough {
             if let Some(file) = set.at_risk().first() {
                 return Err(format!("after all work something is at risk: {file:?}"));
