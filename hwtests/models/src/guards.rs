@@ -27,15 +27,16 @@ guards! {
     base_is_leased = true,
     /// A session ends in the same step in which its commit counts.
     ends_with_commit = true,
-    /// Whoever asks about a chunk in a condemned segment gets a promise or a no, never a bare yes.
+    /// What lies in a condemned segment is absent for every session that was not promised it before.
     condemnation_is_heeded = true,
-    /// Reclaim removes nothing while a session is left that began before the condemnation.
-    waits_for_older_sessions = true,
+    /// What it was decided to let go is absent for everybody, also for whom a filter of promises takes it to be promised.
+    decision_is_heeded = true,
     /// Storing asks the same question as `known` before it leaves bytes out.
     storing_asks_like_known = true,
-    /// A yes about a chunk in a condemned segment keeps the chunk until the session ends, whatever becomes of its
-    /// references. Without the guard, references alone make a yes and a no.
+    /// A yes keeps the chunk until the session ends, whatever becomes of its references.
     promises_are_kept = true,
+    /// What a session stores is promised to it as well.
+    stored_is_promised = true,
     /// Condemning a segment empties the cache that answers `known`.
     condemnation_empties_cache = true,
     /// A removal needs the condemnation that it began with; reopening the pool revokes it.
@@ -102,8 +103,8 @@ guards! {
     half_counted_is_uncounted = true,
     /// Runs are told by the neighbours among the counted points, not by those in history.
     neighbours_are_counted = true,
-    /// Stands in for promises: every chunk in a condemned segment counts as absent, also one with references.
-    condemned_are_absent = false,
+    /// Stands in for promises: reclaim removes nothing while a session is left that began before the condemnation.
+    waits_for_older_sessions = false,
     /// Stands in for the lease on a base: the newest point of a source is never dropped, and a commit upon another one is
     /// refused.
     builds_on_newest = false,

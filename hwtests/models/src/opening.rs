@@ -82,6 +82,7 @@ impl State {
         self.open = None;
         self.condemned.clear();
         self.promised.clear();
+        self.going.clear();
         self.bad.clear();
         self.cached.clear();
     }

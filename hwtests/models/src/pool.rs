@@ -32,8 +32,10 @@ pub struct State {
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) leases: BTreeMap<PointId, u32>,
     pub(crate) condemned: BTreeMap<SegmentNumber, u32>,
-    /// Chunks in condemned segments about which a session was told "known".
+    /// What sessions were told "known" of, and what they stored.
     pub(crate) promised: BTreeMap<Name, BTreeSet<SessionId>>,
+    /// What it is decided to let go.
+    pub(crate) going: BTreeMap<Name, SegmentNumber>,
     pub(crate) bad: BTreeSet<Place>,
     /// Names that were known, to answer faster.
     pub(crate) cached: BTreeSet<Name>,
@@ -71,6 +73,7 @@ impl Pool {
             leases: BTreeMap::new(),
             condemned: BTreeMap::new(),
             promised: BTreeMap::new(),
+            going: BTreeMap::new(),
             bad: BTreeSet::new(),
             cached: BTreeSet::new(),
             openings: 0,

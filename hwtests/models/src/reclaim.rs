@@ -1,4 +1,4 @@
-//! Giving a sealed segment back: condemn it, copy what is needed, remove it in a commit, flush, unlink.
+//! Giving a sealed segment back: condemn it, copy what is needed, decide, remove it in a commit, flush, unlink.
 //!
 //! A copy is stored like anything else: its name moves to it at once, and the next commit covers it. So the removal
 //! needs no list of copies; it only looks whether a name that is needed still has its place in the segment.
@@ -78,12 +78,15 @@ impl State {
         }
     }
 
-    /// The decision and its record, in one step.
-    fn remove(&mut self, warrant: &Warrant) -> Result<bool, Stopped> {
+    fn check(&self, warrant: &Warrant) -> Result<(), Stopped> {
+        let is_lifted = self.condemned.get(&warrant.segment) != Some(&warrant.epoch);
+        if self.guards.removal_needs_condemnation && is_lifted { Err(Stopped::Refused) } else { Ok(()) }
+    }
+
+    /// Decides that all that has its place in the segment goes, if nothing of it is needed.
+    fn decide(&mut self, warrant: &Warrant) -> Result<bool, Stopped> {
+        self.check(warrant)?;
         let guards = self.guards;
-        if guards.removal_needs_condemnation && self.condemned.get(&warrant.segment) != Some(&warrant.epoch) {
-            return Err(Stopped::Refused);
-        }
         let waits_for = |began: u32| guards.waits_for_older_sessions && began < warrant.epoch;
         if self.sessions.values().any(|session| waits_for(session.began))
             || guards.waits_for_counting && !self.is_counted()
@@ -91,6 +94,17 @@ impl State {
         {
             return Ok(false);
         }
+        let names = self.catalog.places.keys().chain(self.recent.keys());
+        let goes = |name: &&Name| self.place(**name).is_some_and(|place| place.segment == warrant.segment);
+        let going: Vec<Name> = names.filter(goes).copied().collect();
+        self.going.extend(going.into_iter().map(|name| (name, warrant.segment)));
+        Ok(true)
+    }
+
+    /// What was decided is recorded.
+    fn remove(&mut self, warrant: &Warrant) -> Result<(), Stopped> {
+        self.check(warrant)?;
+        let guards = self.guards;
         if guards.flushes_before_removal {
             self.flush();
         }
@@ -103,8 +117,9 @@ impl State {
         }
         self.catalog.settle(&guards);
         self.condemned.remove(&warrant.segment);
+        self.going.retain(|_, segment| *segment != warrant.segment);
         self.saw("removed");
-        Ok(true)
+        Ok(())
     }
 
     /// Unlinks the files of removed segments.
@@ -129,7 +144,8 @@ impl Actor {
                 self.acquit(&warrant)?;
                 return Ok(Reclaimed::Damaged);
             }
-            if self.step(|state| state.remove(&warrant))?? {
+            if self.step(|state| state.decide(&warrant))?? {
+                self.step(|state| state.remove(&warrant))??;
                 self.unlink()?;
                 return Ok(Reclaimed::Removed);
             }

@@ -24,30 +24,37 @@ pub(crate) enum Writer {
 
 impl State {
     /// The one question behind `known` and behind storing: whether a copy is there on which this session may rely. A
-    /// yes about a condemned segment is a promise. About garbage in it both answers are sound: a no costs the agent the
-    /// bytes, a yes costs reclaim a copy.
-    fn relies(&mut self, session: SessionId, name: Name) -> bool {
+    /// yes is a promise. In a condemned segment only that counts which was promised before; and for storing not even
+    /// that, since the bytes are there. The promises of a session are a filter, which takes others to be promised as well.
+    fn relies(&mut self, session: SessionId, name: Name, stores: bool) -> bool {
         let Some(place) = self.place(name) else { return false };
         if self.guards.bad_counts_as_absent && self.bad.contains(&place) {
             return false;
         }
         if !self.condemned.contains_key(&place.segment) {
             self.cached.insert(name);
-        } else if self.guards.condemned_are_absent {
-            self.saw("condemned");
-            return false;
         } else if self.guards.condemnation_is_heeded {
-            let is_garbage = self.catalog.ledger.references(name) == 0;
-            if is_garbage && (!self.guards.promises_are_kept || self.chance()) {
-                self.saw("condemned garbage");
+            let is_going = self.guards.decision_is_heeded && self.going.contains_key(&name);
+            if stores || is_going || !self.may_be_promised(session, name) {
+                self.saw("condemned");
                 return false;
             }
-            if self.guards.promises_are_kept {
-                self.promised.entry(name).or_default().insert(session);
-                self.saw("promised");
-            }
+            self.saw("promised before");
         }
+        self.promise(session, name);
         true
+    }
+
+    /// Whether the filter of a session says that a name is promised to it. It never misses one.
+    fn may_be_promised(&self, session: SessionId, name: Name) -> bool {
+        let is_promised = self.promised.get(&name).is_some_and(|sessions| sessions.contains(&session));
+        is_promised || self.guards.promises_are_kept && self.chance()
+    }
+
+    fn promise(&mut self, session: SessionId, name: Name) {
+        if self.guards.promises_are_kept {
+            self.promised.entry(name).or_default().insert(session);
+        }
     }
 
     /// Begins a session, upon a point that must be in history.
@@ -69,19 +76,26 @@ impl State {
     /// Whether the session may leave out the bytes of a name.
     pub fn known(&mut self, session: SessionId, name: Name) -> Result<bool, Stopped> {
         self.check_fence(session)?;
-        Ok(self.cached.contains(&name) || self.relies(session, name))
+        let is_cached = self.cached.contains(&name);
+        if is_cached {
+            self.promise(session, name);
+        }
+        Ok(is_cached || self.relies(session, name, false))
     }
 
     /// Takes the bytes of a name, unless they are there.
     pub fn store(&mut self, session: SessionId, name: Name, refers: &[Name]) -> Result<(), Stopped> {
         self.check_fence(session)?;
         let is_there = if self.guards.storing_asks_like_known {
-            self.relies(session, name)
+            self.relies(session, name, true)
         } else {
             self.place(name).is_some()
         };
         if !is_there {
             self.append(name, refers, true, Writer::Session(session));
+            if self.guards.stored_is_promised {
+                self.promise(session, name);
+            }
         }
         Ok(())
     }

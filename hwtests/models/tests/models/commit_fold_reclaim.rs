@@ -49,7 +49,7 @@ fn two_reclaims(pool: &Arc<Pool>) {
 
 #[test]
 fn commit_fold_and_reclaim_hold() {
-    holds(model, 24_000, &["backed up", "dropped", "removed", "copied", "condemned garbage"]);
+    holds(model, 24_000, &["backed up", "dropped", "removed", "copied", "condemned"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Sessions are told that chunks are known while the segment that holds them is reclaimed and the last point that
 //! refers to them is dropped. Row 5 of what happened to others: a removal that goes by an index from before.
 
-use models::{Name, Pool, breaks, holds, holds_with};
+use models::{Name, Pool, SegmentNumber, breaks, holds, holds_with};
 use shuttle::sync::Arc;
 
 use crate::{FIRST, grow, join, litter, point, settle, spawn, spawn_survivor, without};
@@ -44,9 +44,34 @@ fn reopened(pool: &Arc<Pool>) {
     pool.audit();
 }
 
+/// What a session has stored lies in a segment that is sealed and reclaimed before it commits.
+fn two_sessions(pool: &Arc<Pool>) {
+    let backup = |source: u8| {
+        spawn(pool, move |actor| {
+            actor.back_up(point(source, 0), ROOT[usize::from(source)], &[KEPT, GARBAGE])?;
+            actor.step(|state| state.saw("backed up"))
+        })
+    };
+    let backups = [backup(0), backup(1)];
+    let reclaim = spawn(pool, |actor| {
+        for segment in [FIRST, SegmentNumber(2)] {
+            actor.step(models::State::seal)?;
+            actor.reclaim(segment, 3)?;
+        }
+        Ok(())
+    });
+    join(backups.into_iter().chain([reclaim]));
+    pool.audit();
+}
+
 #[test]
 fn known_and_reclaim_hold() {
-    holds(model, 24_000, &["backed up", "dropped", "removed", "copied", "condemned garbage", "promised"]);
+    holds(model, 24_000, &["backed up", "dropped", "removed", "copied", "condemned", "promised before"]);
+}
+
+#[test]
+fn reclaim_beside_what_two_sessions_store_holds() {
+    holds(two_sessions, 20_000, &["backed up", "removed", "copied", "condemned"]);
 }
 
 #[test]
@@ -55,8 +80,9 @@ fn reopening_beside_reclaim_holds() {
 }
 
 #[test]
-fn saying_no_to_everything_condemned_stands_in_for_promises() {
-    let guards = without(|guards| (guards.promises_are_kept, guards.condemned_are_absent) = (false, true));
+fn waiting_for_older_sessions_stands_in_for_promises() {
+    let guards =
+        without(|guards| (guards.promises_are_kept, guards.waits_for_older_sessions) = (false, true));
     holds_with(model, guards, 12_000, &["backed up", "dropped", "removed", "copied", "condemned"]);
 }
 
@@ -66,8 +92,13 @@ fn known_that_does_not_heed_the_condemnation() {
 }
 
 #[test]
-fn reclaim_beside_a_session_from_before() {
-    breaks(model, without(|guards| guards.waits_for_older_sessions = false), "which is lost");
+fn a_decision_that_a_filter_of_promises_knows_better() {
+    breaks(model, without(|guards| guards.decision_is_heeded = false), "which is lost");
+}
+
+#[test]
+fn what_a_session_stored_and_nobody_promised() {
+    breaks(two_sessions, without(|guards| guards.stored_is_promised = false), "the counter cannot read");
 }
 
 #[test]

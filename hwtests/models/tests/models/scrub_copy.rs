@@ -21,13 +21,14 @@ fn model(pool: &Arc<Pool>) {
     let scrubs = [0, 1].map(|_| spawn(pool, |actor| actor.scrub(CHUNK)));
     let backup = spawn(pool, |actor| {
         let session = actor.step(|state| state.begin(None))??;
-        let is_sent = !actor.step(|state| state.known(session, CHUNK))??;
-        if is_sent {
+        let (is_bad, is_known) = actor.step(|state| (state.is_bad(CHUNK), state.known(session, CHUNK)))?;
+        let is_known = is_known?;
+        if !is_known {
             actor.step(|state| state.store(session, CHUNK, &[]))??;
         }
         actor.step(|state| state.store(session, ROOT[1], &[CHUNK]))??;
         actor.commit(session, point(1, 0), ROOT[1])?;
-        actor.step(|state| assert!(!is_sent || state.is_sound(CHUNK), "violation: sent and not kept"))
+        actor.step(|state| assert!(is_known || !is_bad || state.is_sound(CHUNK), "violation: sent and not kept"))
     });
     let reclaim = spawn(pool, |actor| actor.reclaim(FIRST, 3).map(drop));
     join(scrubs.into_iter().chain([backup, reclaim]));
