@@ -28,6 +28,10 @@ fn share(backups: usize) -> usize {
     (WAITING_BYTES / backups.max(1)).min(WAITING_BYTES_EACH)
 }
 
+fn is_over() -> ArchiveError {
+    crate::appliance::refused("the backup is over")
+}
+
 /// A backup under way.
 pub(crate) struct Session {
     storage: Arc<Storage>,
@@ -83,13 +87,14 @@ impl Session {
     }
 
     fn take_ingest(&mut self) -> Result<Ingest, ArchiveError> {
-        self.ingest.take().ok_or_else(|| crate::appliance::refused("the backup is over"))
+        self.ingest.take().ok_or_else(is_over)
     }
 }
 
 impl Backup for Session {
     fn have(&mut self, names: &[Name]) -> Result<Vec<bool>, ArchiveError> {
-        Ok(self.storage.shared().known(self.machine, names)?)
+        let ingest = self.ingest.as_ref().ok_or_else(is_over)?;
+        Ok(ingest.known(names)?)
     }
 
     fn data(&mut self, number: u64, bundle: VerifiedBundle) -> Result<(), ArchiveError> {
@@ -97,10 +102,11 @@ impl Backup for Session {
         if let Some(trial) = &mut self.trial {
             trial.take(self.storage.shared(), length, self.waiting_bytes)?;
         }
+        let session = Arc::clone(self.ingest.as_ref().ok_or_else(is_over)?.session());
         self.waiting_bytes += length;
         let settle = self.waiting_bytes >= DURABLE_BYTES;
         self.change(move |pool| {
-            pool.put_bundle(machine, source, bundle)?;
+            pool.put_bundle(&session, machine, source, bundle)?;
             if settle { pool.commit(Vec::new()) } else { Ok::<_, PoolError>(()) }
         })?;
         self.last_bundle = number;

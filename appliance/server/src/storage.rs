@@ -181,7 +181,7 @@ mod tests {
         builder.push(&pool.shared().keys().naming(machine.domain), b"a chunk").unwrap();
         let (mut compressor, mut decompressor) = (Compressor::default(), Decompressor::default());
         let bundle = builder.finish(&mut compressor, &mut decompressor, Level::default()).unwrap();
-        pool.put_bundle(machine.id, SourceId(1), bundle).unwrap();
+        pool.put_bundle(&pool.shared().begin_session(), machine.id, SourceId(1), bundle).unwrap();
         pool.commit(Vec::new()).unwrap();
         pool.flush_catalog().unwrap();
         drop(pool);

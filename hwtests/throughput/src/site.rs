@@ -101,7 +101,7 @@ impl Site {
             names.push(builder.push(&self.naming, chunk.as_ref())?);
         }
         let bundle = builder.finish(&mut self.compressor, &mut self.decompressor, Level::default())?;
-        self.pool.put_bundle(self.machine.id, self.source.id, bundle)?;
+        self.pool.put_bundle(&self.pool.shared().begin_session(), self.machine.id, self.source.id, bundle)?;
         Ok(names)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use model::operation::{Content, Operation};
 use model::record::{Exception, Point, Source, Totals};
 use model::{ErrorKind, Name, ObjectId, SequenceNumber, Time};
-use pool::{NewPoint, Pool, PoolError, Session, Shared};
+use pool::{Lease, NewPoint, Pool, PoolError, Session, Shared};
 use thiserror::Error;
 use tree::Root;
 
@@ -119,10 +119,12 @@ pub struct Closing {
 pub struct Ingest {
     shared: Arc<Shared>,
     openings: u64,
-    /// Keeps what this backup counts on.
-    session: Session,
+    /// Keeps what this backup was told of and has stored.
+    session: Arc<Session>,
     source: Source,
     base: Option<u64>,
+    /// Keeps what the point holds that it goes on from.
+    _lease: Option<Lease>,
     begun_at: SequenceNumber,
     last: SequenceNumber,
     matched: bool,
@@ -139,16 +141,20 @@ impl Ingest {
         continuity: Option<&[u8]>,
     ) -> Result<Self, IngestError> {
         // Read before anything else of the pool: what is read after an opening in between must not be taken.
-        let (openings, session) = (shared.openings(), shared.begin_session());
+        let (openings, session) = (shared.openings(), Arc::new(shared.begin_session()));
         let newest = shared.registry(|r| r.points_of(source.id).next_back().cloned());
         let damaged = shared.damaged_points();
-        let matched = newest.as_ref().is_some_and(|point| {
+        let goes_on = |point: &&Arc<Point>| {
             continuity == Some(point.continuity.as_slice()) && !damaged.contains_key(&point.key())
-        });
-        let root = match &newest {
-            Some(point) if matched => pool::archive::tree_root(point)?,
-            _ => Root::EMPTY,
         };
+        // If it was dropped in between, there is nothing to go on from.
+        let leased =
+            newest.as_ref().filter(goes_on).and_then(|point| Some((point, shared.lease(point.key()).ok()?)));
+        let (root, lease) = match leased {
+            Some((point, lease)) => (pool::archive::tree_root(point)?, Some(lease)),
+            None => (Root::EMPTY, None),
+        };
+        let matched = lease.is_some();
         let base = newest.as_ref().map(|point| point.number);
         let last = newest.map_or(SequenceNumber(0), |point| point.sequence);
         Ok(Self {
@@ -157,6 +163,7 @@ impl Ingest {
             session,
             source,
             base,
+            _lease: lease,
             begun_at: last,
             last,
             matched,
@@ -180,6 +187,19 @@ impl Ingest {
     /// Sets how many bytes of changes may wait in memory.
     pub fn set_flush_bytes(&mut self, flush_bytes: usize) {
         self.fold.set_flush_bytes(flush_bytes);
+    }
+
+    /// What this backup holds, for bundles that are put for it.
+    #[must_use]
+    pub const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Which chunks need not be sent: they are in the pool and known to the machine, and stay until this backup has ended.
+    pub fn known(&self, names: &[Name]) -> Result<Vec<bool>, IngestError> {
+        self.check_opening()?;
+        let lengths = self.shared.known_lengths(self.source.machine, names, &self.session)?;
+        Ok(lengths.iter().map(Option::is_some).collect())
     }
 
     /// Takes operations in, the first of which has the number `first`, until a flush is wanted; how many it took.
@@ -223,7 +243,7 @@ impl Ingest {
     /// Makes pages of what waits.
     pub fn flush(&mut self, pool: &mut Pool) -> Result<(), IngestError> {
         self.check_opening()?;
-        self.fold.flush(pool)?;
+        self.fold.flush(&mut pool.pages_for(&self.session))?;
         Ok(())
     }
 
@@ -274,10 +294,10 @@ impl Ingest {
         if newest != self.base {
             return Err(IngestError::Overtaken);
         }
-        let mut root = self.fold.flush(pool)?;
+        let mut root = self.fold.flush(&mut pool.pages_for(&self.session))?;
         while self.fold.is_removing() {
             self.fold.resume(&*self.shared)?;
-            root = self.fold.flush(pool)?;
+            root = self.fold.flush(&mut pool.pages_for(&self.session))?;
         }
         let new = NewPoint {
             source: self.source.id,

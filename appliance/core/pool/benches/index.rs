@@ -61,7 +61,9 @@ impl Site {
 
     fn put(&mut self, bundles: Vec<VerifiedBundle>) {
         for bundle in bundles {
-            self.pool.put_bundle(self.machine.id, self.source.id, bundle).unwrap();
+            self.pool
+                .put_bundle(&self.pool.shared().begin_session(), self.machine.id, self.source.id, bundle)
+                .unwrap();
         }
         self.pool.commit(Vec::new()).unwrap();
         self.pool.flush_catalog().unwrap();

@@ -15,10 +15,11 @@ use tree::{ItemTree, Root};
 
 use crate::PoolError;
 use crate::catalog::Place;
-use crate::leases::{Lease, Session};
+use crate::leases::Lease;
 use crate::reader::{FrameReader, lock};
 use crate::record::Record;
 use crate::registry::{open_record, point_key};
+use crate::sessions::Session;
 use crate::state::Shared;
 
 /// Points that stay open for one reader.
@@ -102,7 +103,7 @@ impl Shared {
         self.leases.is_held(key)
     }
 
-    /// Begins a backup: what it is told of is not given back before it ends.
+    /// Begins a backup: what it is told of and what it stores stays until it ends.
     #[must_use]
     pub fn begin_session(&self) -> Session {
         self.sessions.begin()
@@ -122,25 +123,24 @@ impl Shared {
         Ok(self.lengths(machine, names, None)?.iter().map(Option::is_some).collect())
     }
 
-    /// The lengths of those chunks that are in the pool and known to a machine, and that its backup may count on.
+    /// The lengths of those chunks that are in the pool and known to a machine. All of them stay until its backup has ended.
     pub fn known_lengths(
         &self,
         machine: MachineId,
         names: &[Name],
         session: &Session,
     ) -> Result<Vec<Option<u32>>, PoolError> {
-        self.lengths(machine, names, Some(session.number()))
+        self.lengths(machine, names, Some(session))
     }
 
     fn lengths(
         &self,
         machine: MachineId,
         names: &[Name],
-        session: Option<u64>,
+        session: Option<&Session>,
     ) -> Result<Vec<Option<u32>>, PoolError> {
-        let state = self.state();
-        let length = |place: Place| (!state.bad.has(place.frame)).then_some(place.length);
-        Ok(state.owned(machine, names, session)?.into_iter().map(|place| place.and_then(length)).collect())
+        let owned = self.state().owned(machine, names, session)?;
+        Ok(owned.into_iter().map(|place| place.map(|(place, _)| place.length)).collect())
     }
 
     /// Whether a machine may own chunks: it has a point, or somebody's chunks wait for their first point.

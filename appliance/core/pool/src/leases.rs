@@ -1,11 +1,7 @@
-//! What keeps things from being given back while they are in use: leases on points, and backups under way.
-//!
-//! A point that is dropped while somebody reads it stays readable until the last lease on it ends. A backup counts on
-//! chunks that it was told are here, before any point refers to them; so nothing is given back that was decided on
-//! after a backup began, until that backup has ended or is fenced off, after which it cannot make a point.
+//! Leases on points: one that is dropped while somebody reads it, or builds upon it, stays readable until the last lease on
+//! it ends.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use model::archive::PointKey;
@@ -48,74 +44,6 @@ impl Drop for Lease {
     }
 }
 
-/// Backups under way, in the order in which they began.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions {
-    open: Mutex<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    next: u64,
-    numbers: BTreeMap<u64, Arc<AtomicBool>>,
-}
-
-/// A backup under way.
-#[derive(Debug)]
-pub struct Session {
-    sessions: Arc<Sessions>,
-    number: u64,
-    is_fenced: Arc<AtomicBool>,
-}
-
-impl Sessions {
-    /// A backup begins.
-    pub(crate) fn begin(self: &Arc<Self>) -> Session {
-        let mut open = lock(&self.open);
-        let (number, is_fenced) = (open.next, Arc::<AtomicBool>::default());
-        open.next += 1;
-        open.numbers.insert(number, Arc::clone(&is_fenced));
-        Session { sessions: Arc::clone(self), number, is_fenced }
-    }
-
-    /// The number of the next one.
-    pub(crate) fn next(&self) -> u64 {
-        lock(&self.open).next
-    }
-
-    /// Whether one is under way that began before that number was the next.
-    pub(crate) fn any_before(&self, number: u64) -> bool {
-        lock(&self.open).numbers.first_key_value().is_some_and(|(first, _)| *first < number)
-    }
-
-    /// Fences off all that began before that number was the next: they make no point any more.
-    pub(crate) fn fence_before(&self, number: u64) -> usize {
-        let mut open = lock(&self.open);
-        let kept = open.numbers.split_off(&number);
-        let fenced = std::mem::replace(&mut open.numbers, kept);
-        fenced.values().for_each(|is_fenced| is_fenced.store(true, Ordering::Release));
-        fenced.len()
-    }
-}
-
-impl Session {
-    pub(crate) const fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// Whether what this backup counted on may be gone.
-    #[must_use]
-    pub fn is_fenced(&self) -> bool {
-        self.is_fenced.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        lock(&self.sessions.open).numbers.remove(&self.number);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use model::SourceId;
@@ -131,20 +59,5 @@ mod tests {
         assert!(leases.is_held(point) && !leases.is_held(PointKey { number: 3, ..point }));
         drop(second);
         assert!(!leases.is_held(point));
-    }
-
-    #[test]
-    fn a_backup_holds_up_what_was_decided_after_it_began() {
-        let sessions = Arc::new(Sessions::default());
-        let first = sessions.begin();
-        let decided = sessions.next();
-        let second = sessions.begin();
-        assert!(sessions.any_before(decided));
-        assert_eq!(sessions.fence_before(decided), 1);
-        assert!(first.is_fenced() && !second.is_fenced() && !sessions.any_before(decided));
-        drop(first);
-        assert!(sessions.any_before(sessions.next()));
-        drop(second);
-        assert!(!sessions.any_before(u64::MAX));
     }
 }

@@ -36,8 +36,10 @@ mod reading;
 
 pub mod planted;
 
+mod bloom;
 mod leases;
 mod recent;
+mod sessions;
 mod state;
 
 mod pool;
@@ -60,7 +62,7 @@ pub use archive::{PoolArchive, Readings, Scope};
 pub use audit::Audit;
 pub use counting::Counted;
 pub use error::PoolError;
-pub use leases::{Lease, Session};
+pub use leases::Lease;
 pub use notes::PointDamage;
 pub use placing::placement_of;
 pub use pool::{Options, Pool};
@@ -68,5 +70,6 @@ pub use reading::ReadOnlyPool;
 pub use reclaim::{Effort, Reclaimed, Thrift};
 pub use records::{NewPoint, is_reserved};
 pub use scrub::{Checked, Proof, ScrubEffort, ScrubStatus, ScrubStep};
+pub use sessions::Session;
 pub use state::{Shared, World};
 pub use verify::{DAMAGE_MAX, Status, Usage, Verification};

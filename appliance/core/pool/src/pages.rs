@@ -11,6 +11,7 @@ use crate::catalog::Place;
 use crate::keys::PoolKeys;
 use crate::pool::Pool;
 use crate::reader::FrameReader;
+use crate::sessions::{Promised, Session};
 use crate::state::Shared;
 
 impl Shared {
@@ -20,7 +21,7 @@ impl Shared {
 
     pub(crate) fn has_page(&self, name: &Name) -> Result<bool, PoolError> {
         let state = self.state();
-        let is_sound = |place: Place| !state.bad.has(place.frame) && !state.is_condemned(&place, None);
+        let is_sound = |place: Place| !state.bad.has(place.frame) && !state.is_condemned(&place);
         Ok(state.recent.staged.contains_key(name) || state.page(name)?.is_some_and(is_sound))
     }
 
@@ -89,5 +90,39 @@ impl PageSource for Pool {
 impl PageSink for Pool {
     fn write(&mut self, bytes: Vec<u8>) -> Result<Name, PoolError> {
         self.put_page(bytes)
+    }
+}
+
+/// A pool that pages are written to which stay until a backup has ended.
+pub struct PagesFor<'p> {
+    pool: &'p mut Pool,
+    session: &'p Session,
+}
+
+impl Pool {
+    /// Writes pages for a backup.
+    pub const fn pages_for<'p>(&'p mut self, session: &'p Session) -> PagesFor<'p> {
+        PagesFor { pool: self, session }
+    }
+}
+
+impl PageSource for PagesFor<'_> {
+    type Error = PoolError;
+
+    fn read(&self, name: &Name) -> Result<Arc<[u8]>, PoolError> {
+        self.pool.read(name)
+    }
+
+    fn kind(error: &PoolError) -> ErrorKind {
+        error.kind()
+    }
+}
+
+impl PageSink for PagesFor<'_> {
+    fn write(&mut self, bytes: Vec<u8>) -> Result<Name, PoolError> {
+        let name = self.pool.put_page(bytes)?;
+        // Nobody gives room back meanwhile, since that is done by who has the pool.
+        self.session.promise([Promised { name, only: None }]);
+        Ok(name)
     }
 }

@@ -27,8 +27,10 @@ pub enum Bug {
     RetrySync,
     /// The segments that were open when the pool was closed or the power went are appended to.
     AppendAfterCrash,
-    /// Room is given back while backups that may count on it are under way.
+    /// Room is given back although it is promised to backups that are under way.
     IgnoreSessions,
+    /// What a backup has stored is not promised to it.
+    StoredUnpromised,
     /// Room is given back before new points are counted.
     ReclaimUncounted,
     /// Points that somebody reads are counted out.

@@ -26,6 +26,7 @@ use crate::planted::{Bug, Planted};
 use crate::reader::lock;
 use crate::record::{FrameIndex, SegmentLength};
 use crate::segment::{FramePlace, OpenSegment};
+use crate::sessions::{Promised, Session};
 use crate::state::{Shared, World, places};
 
 /// Entries that wait for the catalog, if nobody says otherwise.
@@ -289,11 +290,12 @@ impl Pool {
         if self.shared.is_tight() { limit.min(BATCH_TIGHT) } else { limit }
     }
 
-    /// Takes a bundle that a machine sends for one of its sources; chunks that are here already are left out, unless they
-    /// are known to be unreadable. Durable with the next commit, which is made here when as many entries wait as the
-    /// catalog takes at once.
+    /// Takes a bundle that a machine sends in a backup of one of its sources; chunks that are here already are left out, unless
+    /// they are known to be unreadable. All of them stay until the backup has ended. Durable with the next commit, which is
+    /// made here when as many entries wait as the catalog takes at once.
     pub fn put_bundle(
         &mut self,
+        session: &Session,
         machine: MachineId,
         source: SourceId,
         bundle: VerifiedBundle,
@@ -308,8 +310,12 @@ impl Pool {
                 for entry in bundle.table().entries() {
                     let known = state.chunk(&entry.name)?;
                     let is_of_no_use =
-                        |place: &Place| state.bad.has(place.frame) || state.is_condemned(place, None);
+                        |place: &Place| state.bad.has(place.frame) || state.is_condemned(place);
                     let lost = known.filter(is_of_no_use);
+                    if let Some(place) = known.filter(|_| lost.is_none() && !session.has(&entry.name)) {
+                        let references = state.references(&entry.name)?;
+                        session.promise([Promised::chunk(&entry.name, &place, references)]);
+                    }
                     keep.push((known.is_none() || lost.is_some()) && seen.insert(entry.name));
                     match (known, lost) {
                         // The machine owns the new copy; whoever owned the lost one goes on owning the chunk.
@@ -341,22 +347,28 @@ impl Pool {
                 new.try_for_each(|entry| state.note_new(&entry.name, entry.length))?;
             }
             let demand = pool.shared.registry(|registry| demand_of(registry, source));
-            pool.append_chunks(machine, demand, above, &bundle)
+            let segment = pool.append_chunks(machine, demand, above, &bundle)?;
+            let only = |length: u32| Some((segment, u64::from(length)));
+            let stored = bundle.table().entries().iter();
+            if !pool.planted().has(Bug::StoredUnpromised) {
+                session.promise(stored.map(|entry| Promised { name: entry.name, only: only(entry.length) }));
+            }
+            Ok(())
         })?;
         // Chunks can be so small that very many come before anybody commits.
         let waiting = self.shared.state().recent.len();
         if waiting >= self.batch_limit() { self.commit(Vec::new()) } else { Ok(()) }
     }
 
-    /// Writes chunks of an owner to a segment that is kept as is wanted; they are read from there on. Those that are in
-    /// segments up to `above` already come to lie above these: of two places of a chunk, the higher one counts.
+    /// Writes chunks of an owner to a segment that is kept as is wanted, which comes back; they are read from there on. Those
+    /// that are in segments up to `above` already come to lie above these: of two places of a chunk, the higher one counts.
     pub(crate) fn append_chunks(
         &mut self,
         owner: MachineId,
         demand: Demand,
         above: Option<SegmentNumber>,
         bundle: &VerifiedBundle,
-    ) -> Result<(), PoolError> {
+    ) -> Result<SegmentNumber, PoolError> {
         let stream = Stream::Data(demand);
         if self.open.get(&stream).is_some_and(|open| Some(open.number()) <= above) {
             self.close(stream)?;
@@ -373,7 +385,7 @@ impl Pool {
         }
         drop(state);
         self.indexes.push(index);
-        Ok(())
+        Ok(segment)
     }
 
     /// Compresses what a builder holds.

@@ -4,16 +4,18 @@
 //! figures in the catalog say; so the cost is that of the segments that go. In order:
 //!
 //! 1. Everything is counted, and the catalog says so on the drive.
-//! 2. Segments are *condemned*, in memory: chunks in them are unknown to backups that begin from then on, so
-//!    whoever needs one sends it again and it is stored elsewhere. That goes for chunks that something holds as well:
-//!    it may be dropped before the backup makes its point.
-//! 3. Backups that began before that end, or are fenced off: they may count on such chunks.
-//! 4. Everything is counted again. What is held is copied; its index and the record that removes the segments are one
-//!    commit.
-//! 5. The catalog is brought up to that commit. Only then are the files removed.
+//! 2. Segments are *condemned*, in memory: chunks in them are unknown to backups from then on, so whoever needs one sends
+//!    it again and it is stored elsewhere. That goes for chunks that something holds as well: it may be dropped before
+//!    the backup makes its point. Only to those to which a chunk was [promised](crate::sessions) before it stays known.
+//! 3. What is held or promised is copied; its index and the record that removes the segments are one commit. What is
+//!    decided to go is unknown to everybody.
+//! 4. The catalog is brought up to that commit. Only then are the files removed.
 //!
-//! A crash forgets 2 and every backup; after 4 the segments are no part of the pool, and an opening removes the files.
+//! A crash forgets 2 and every backup; after 3 the segments are no part of the pool, and an opening removes the files.
 //! Nothing is removed that cannot be read as it should be: such a segment stays, and what is wrong is said.
+//!
+//! What a backup has sent before its point is made looks like what nothing holds. Of each segment it is known how much
+//! stays for backups alone, so that they are not written again and again while a backup goes on.
 
 mod log;
 mod moving;
@@ -51,7 +53,7 @@ pub enum Reclaimed {
     },
     /// More is to be counted first.
     Counting,
-    /// Backups that began earlier are under way.
+    /// All that is worth it stays for backups that are under way.
     Waiting,
     /// There is nothing that is worth it.
     Nothing,
@@ -106,24 +108,16 @@ impl Pool {
         // A pool beyond its capacity goes by the bytes of one segment.
         let most = if self.is_within_capacity() { room } else { room.min(self.data_bytes()) };
         let effort = Effort { bytes: effort.bytes.min(most), ..effort };
-        if shared.state().condemned.is_empty() {
-            self.condemn(thrift, room)?;
-        }
+        let is_held_up = shared.state().condemned.is_empty() && self.condemn(thrift, room)?;
         if shared.state().condemned.is_empty() {
             self.condemn_log(thrift, room)?;
         }
-        let ready: Vec<SegmentNumber> = {
-            let state = shared.state();
-            let is_over = |next: u64| planted.has(Bug::IgnoreSessions) || !shared.sessions.any_before(next);
-            let ended = state.condemned.iter().filter(|(_, next)| is_over(**next));
-            ended.map(|(segment, _)| *segment).collect()
-        };
+        let ready: Vec<SegmentNumber> = shared.state().condemned.iter().copied().collect();
         if ready.is_empty() {
             if self.place(effort.births)? == Counted::More {
                 return Ok(Reclaimed::Counting);
             }
-            let is_waiting = !shared.state().condemned.is_empty();
-            return Ok(if is_waiting { Reclaimed::Waiting } else { Reclaimed::Nothing });
+            return Ok(if is_held_up { Reclaimed::Waiting } else { Reclaimed::Nothing });
         }
         // What is counted is on the drive before anything goes by it.
         self.commit(Vec::new())?;
@@ -139,11 +133,9 @@ impl Pool {
         }
     }
 
-    /// Fences off the backups that reclaiming waits for: they begin again. How many there were.
+    /// Fences off the backups for which anything stays that nothing else keeps: they begin again. How many there were.
     pub fn fence_sessions(&mut self) -> usize {
-        let shared = self.shared();
-        let last = shared.state().condemned.values().max().copied();
-        last.map_or(0, |next| shared.sessions.fence_before(next))
+        self.shared().sessions.fence_holding()
     }
 
     /// Bytes that may be copied before anything is freed. Where room is short, the reserve is there for that.
@@ -156,17 +148,23 @@ impl Pool {
     }
 
     /// Condemns the segments that are worth it and of which no more than `room` bytes are needed: the oldest first, and
-    /// where room is short those of which least is needed.
-    fn condemn(&mut self, thrift: Thrift, room: u64) -> Result<(), PoolError> {
+    /// where room is short those of which least is needed. Whether any was left out for what stays for backups in it.
+    fn condemn(&mut self, thrift: Thrift, room: u64) -> Result<bool, PoolError> {
         // The figures are those of the catalog.
         self.commit(Vec::new())?;
         self.flush_catalog()?;
-        let uses = self.shared().state().catalog()?.segments()?;
+        let mut uses = self.shared().state().catalog()?.segments()?;
+        let held = self.shared().sessions.held_bytes();
+        let before = uses.iter().filter(|(_, used)| thrift.wants(used)).count();
+        for (segment, used) in &mut uses {
+            let held = held.get(segment).copied().unwrap_or(0);
+            used.live = used.live.saturating_add(held).min(used.stored);
+        }
+        let is_held_up = uses.iter().filter(|(_, used)| thrift.wants(used)).count() < before;
         self.seal_if(|open| uses.iter().any(|(segment, used)| *segment == open && thrift.wants(used)))?;
         let open = self.open_segments();
         let shared = self.shared();
         let mut state = shared.state_mut();
-        let next = shared.sessions.next();
         let worth = |(segment, used): &(SegmentNumber, Use)| {
             used.kind == Kind::Chunks
                 && thrift.wants(used)
@@ -179,13 +177,14 @@ impl Pool {
         if shared.is_tight() {
             condemned.sort_by_key(|(_, used)| used.live);
         }
-        state.condemned = condemned.iter().take(CONDEMNED_MAX).map(|(segment, _)| (*segment, next)).collect();
-        Ok(())
+        state.condemned = condemned.iter().take(CONDEMNED_MAX).map(|(segment, _)| *segment).collect();
+        Ok(is_held_up)
     }
 
     /// Copies what is needed of segments, takes them out of the pool, and removes their files.
     fn remove_segments(&mut self, ready: &[SegmentNumber], effort: Effort) -> Result<Reclaimed, PoolError> {
         let uses: Vec<(SegmentNumber, Use)> = self.shared().state().catalog()?.segments()?;
+        self.shared().state_mut().going.clear();
         let (mut moved, mut removed, mut freed) = (Moved::default(), Vec::new(), 0);
         let live = |segment: &SegmentNumber| {
             uses.iter().find(|(number, _)| number == segment).map_or(0, |(_, used)| used.live)
@@ -245,7 +244,9 @@ impl Pool {
 
     /// Takes out of the tables what was only in segments that are gone.
     fn forget_removed(&self, moved: &Moved, removed: &[SegmentNumber]) {
+        self.shared().sessions.forget(removed);
         let mut state = self.shared().state_mut();
+        state.going.clear();
         let gone = moved.gone.iter().filter(|_| !self.planted().has(Bug::GoneStaysKnown));
         for (name, length) in gone {
             state.recent.forget_chunk(name);

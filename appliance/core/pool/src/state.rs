@@ -1,6 +1,6 @@
 //! What readers and the writer of a pool share, and what changes with commits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -14,7 +14,7 @@ use crate::catalog::{Batch, Catalog, Entry, EntryChange, Kind, Mark, Place, Sour
 use crate::counting::Progress;
 use crate::header::PoolHeader;
 use crate::keys::{PoolKeys, Secret};
-use crate::leases::{Leases, Sessions};
+use crate::leases::Leases;
 use crate::placing::demand_of_all;
 use crate::planted::{Bug, Planted};
 use crate::pool::{Options, Stream};
@@ -25,6 +25,7 @@ use crate::registry::{Registry, dropped_key, sealed_record};
 use crate::replay::{Replayed, removed};
 use crate::scrub::{Checks, Rounds};
 use crate::segment::FramePlace;
+use crate::sessions::{Promised, Session, Sessions};
 
 /// What a pool is opened with.
 #[derive(Clone)]
@@ -81,8 +82,10 @@ pub(crate) struct State {
     pub(crate) unswept: BTreeSet<SegmentNumber>,
     /// Segments that are gone, whose files may be there still.
     pub(crate) leaving: BTreeSet<SegmentNumber>,
-    /// Segments that are to go, each with the session that was the next then; see [`crate::reclaim`].
-    pub(crate) condemned: BTreeMap<SegmentNumber, u64>,
+    /// Segments that are to go; see [`crate::reclaim`].
+    pub(crate) condemned: BTreeSet<SegmentNumber>,
+    /// Chunks of these that it was decided to let go.
+    pub(crate) going: HashSet<Name>,
     /// Faults on purpose.
     pub(crate) planted: Planted,
     /// Segments that cannot go because something in them cannot be read.
@@ -241,7 +244,8 @@ impl State {
             progress: None,
             unswept: BTreeSet::new(),
             leaving: BTreeSet::new(),
-            condemned: BTreeMap::new(),
+            condemned: BTreeSet::new(),
+            going: HashSet::new(),
             planted,
             stuck: BTreeSet::new(),
             damage: Vec::new(),
@@ -305,11 +309,16 @@ impl State {
         Ok(i64::from(self.catalog()?.page(name)?.references) + recent)
     }
 
-    /// Whether a backup may not count on what is at a place: the segment was to go when it began, or it is not known
-    /// when it did.
-    pub(crate) fn is_condemned(&self, place: &Place, session: Option<u64>) -> bool {
-        let condemned = self.condemned.get(&place.frame.segment);
-        condemned.is_some_and(|next| session.is_none_or(|number| number >= *next))
+    /// Whether the segment of a place is to go.
+    pub(crate) fn is_condemned(&self, place: &Place) -> bool {
+        self.condemned.contains(&place.frame.segment)
+    }
+
+    /// Whether a backup may count on what is at a place: its segment is not to go, or it was promised to it before that was
+    /// decided.
+    fn is_kept_for(&self, name: &Name, place: &Place, session: Option<&Session>) -> bool {
+        !self.is_condemned(place)
+            || session.is_some_and(|session| session.has(name) && !self.going.contains(name))
     }
 
     /// Whether a machine may know that a chunk is here.
@@ -319,25 +328,31 @@ impl State {
             || self.catalog()?.is_adopted(name, machine)?)
     }
 
-    /// The places of those chunks that are here, that a machine may know of and that a backup may count on, however
-    /// many in two queries.
+    /// The places of those chunks that are here, that a machine may know of and that a backup may count on, and how many
+    /// references are known of each; however many chunks, in two queries.
     pub(crate) fn owned(
         &self,
         machine: MachineId,
         names: &[Name],
-        session: Option<u64>,
-    ) -> Result<Vec<Option<Place>>, PoolError> {
+        session: Option<&Session>,
+    ) -> Result<Vec<Option<(Place, i64)>>, PoolError> {
         // What the catalog says counts only of names that nothing recent is said of, not even that they are gone.
         let recent = |name: &Name| self.recent.chunks.get(name).and_then(known_place);
         let unknown: Vec<Name> = names.iter().filter(|name| recent(name).is_none()).copied().collect();
         let found = if unknown.is_empty() { Vec::new() } else { self.catalog()?.chunks(&unknown)? };
         let mut found = found.into_iter();
-        let place = |name| recent(name).unwrap_or_else(|| found.next().and_then(|entry| entry.place));
-        let mut places: Vec<Option<Place>> = names.iter().map(place).collect();
-        let is_kept = |place: &Place| self.is_present(place) && !self.is_condemned(place, session);
-        places.iter_mut().for_each(|place| *place = place.filter(is_kept));
-        let is_foreign = |name: &Name, place: &Option<Place>| {
-            place.is_some_and(|place| place.owner != machine)
+        let mut place = |name: &Name| {
+            let change = self.recent.chunks.get(name).map_or(0, |change| change.references);
+            let (place, references) = match recent(name) {
+                Some(place) => (place, 0),
+                None => found.next().map_or((None, 0), |entry| (entry.place, i64::from(entry.references))),
+            };
+            let is_kept = |place: &Place| self.is_present(place) && self.is_kept_for(name, place, session);
+            place.filter(is_kept).map(|place| (place, references + change))
+        };
+        let mut places: Vec<Option<(Place, i64)>> = names.iter().map(&mut place).collect();
+        let is_foreign = |name: &Name, place: &Option<(Place, i64)>| {
+            place.is_some_and(|(place, _)| place.owner != machine)
                 && !self.recent.adopted.contains(&(*name, machine))
         };
         let foreign = names.iter().zip(&places).filter(|(name, place)| is_foreign(name, place));
@@ -348,6 +363,12 @@ impl State {
         for (name, place) in names.iter().zip(&mut places) {
             if is_foreign(name, place) && adopted.next() != Some(true) {
                 *place = None;
+            }
+        }
+        for (name, place) in names.iter().zip(&mut places) {
+            *place = place.filter(|(place, _)| !self.bad.has(place.frame));
+            if let (Some((place, references)), Some(session)) = (place, session) {
+                session.promise([Promised::chunk(name, place, *references)]);
             }
         }
         Ok(places)

@@ -34,6 +34,8 @@ pub(crate) struct Session {
     base: Option<u64>,
     files: Files,
     last: SequenceNumber,
+    /// Operations whose chunks were sent, and that were not handed over yet.
+    waiting: Vec<Operation>,
     /// The pool was opened again since it began.
     pub(crate) is_stale: bool,
 }
@@ -163,7 +165,7 @@ impl History {
         let known = newest.filter(|_| token.is_some());
         let is_full = known.is_none();
         let files = known.map_or_else(Files::empty, |kept| (*kept.files).clone());
-        let mut session = Session { source, domain, ingest, base, files, last, is_stale: false };
+        let mut session = Session { source, domain, ingest, base, files, last, waiting: Vec::new(), is_stale: false };
         if is_full {
             // What an agent says of the root is the first thing it says.
             let attributes = Attributes::new(FileKind::Directory, 0o755);
@@ -180,9 +182,13 @@ impl History {
         (index < self.sessions.len()).then(|| self.sessions.swap_remove(index))
     }
 
-    /// Sends the chunks that some operations name, as far as they are not known, and then the operations.
+    /// Sends the chunks that some operations name, as far as they are not known, and then the operations; these perhaps
+    /// only a few steps later.
     fn send(&mut self) -> Result<(), Failure> {
         let Some(mut session) = self.take_session() else { return Ok(()) };
+        if !session.hand_over()? {
+            return Ok(());
+        }
         let pool = self.pool.as_mut().ok_or_else(|| breach("the pool is not open"))?;
         let naming = pool.shared().keys().naming(session.domain);
         let count = 1 + self.random.below(8);
@@ -194,13 +200,15 @@ impl History {
         let mut names = generator.named;
         names.sort_unstable();
         names.dedup();
-        let known = pool.shared().known(session.source.machine, &names).map_err(drive)?;
+        let Some(known) = answer(session.ingest.known(&names), session.is_stale)? else { return Ok(()) };
         let lacking: Vec<Name> =
             names.iter().zip(known).filter(|(_, known)| !known).map(|(n, _)| *n).collect();
         if let Some(bundle) = self.bundle(session.domain, &lacking)? {
-            self.pool()?.put_bundle(session.source.machine, session.source.id, bundle).map_err(drive)?;
+            let (held, source) = (session.ingest.session(), &session.source);
+            self.pool()?.put_bundle(held, source.machine, source.id, bundle).map_err(drive)?;
         }
-        if session.operations(&operations)? {
+        session.waiting = operations;
+        if self.random.chance(30) || session.hand_over()? {
             self.sessions.push(session);
         }
         Ok(())
@@ -230,7 +238,10 @@ impl History {
 
     /// Ends a backup: its point is there, or why not is what it should be.
     fn finish(&mut self) -> Result<(), Failure> {
-        let Some(session) = self.take_session() else { return Ok(()) };
+        let Some(mut session) = self.take_session() else { return Ok(()) };
+        if !session.hand_over()? {
+            return Ok(());
+        }
         let is_stale = session.is_stale;
         let kept = self.expected(&session);
         let newest = self.oracle.newest(session.source.id).map(|kept| kept.point.number);
@@ -313,6 +324,12 @@ impl History {
 }
 
 impl Session {
+    /// Hands over the operations that wait; false if the session has to begin again.
+    fn hand_over(&mut self) -> Result<bool, Failure> {
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() { Ok(true) } else { self.operations(&waiting) }
+    }
+
     /// Hands operations over; false if the session has to begin again.
     fn operations(&mut self, operations: &[Operation]) -> Result<bool, Failure> {
         let taken = answer(self.ingest.operations(self.last.next(), operations), self.is_stale)?;

@@ -54,7 +54,7 @@ fn an_extent_stays_within_its_chunk() {
     let (first, of_first) = source(&mut pool, "web1");
     let (second, of_second) = source(&mut pool, "web2");
     let (name, sent) = bundle(&pool, &first, b"hello");
-    pool.put_bundle(first.id, of_first.id, sent).unwrap();
+    pool.put_bundle(&pool.shared().begin_session(), first.id, of_first.id, sent).unwrap();
     // Not yet in the catalog, in the catalog, and there as the copy of another machine.
     for round in 0..3 {
         if round > 0 {
@@ -62,7 +62,7 @@ fn an_extent_stays_within_its_chunk() {
             pool.flush_catalog().unwrap();
         }
         let (_, adopted) = bundle(&pool, &second, b"hello");
-        pool.put_bundle(second.id, of_second.id, adopted).unwrap();
+        pool.put_bundle(&pool.shared().begin_session(), second.id, of_second.id, adopted).unwrap();
         for (skip, length) in [(0, 6), (4, 2), (5, 1), (100, 500_000), (1 << 20, 0)] {
             let mut ingest = Ingest::begin(Arc::clone(pool.shared()), of_second.clone(), None).unwrap();
             let operations = [make(2), write(2, name, 0, 5), make(7), write(7, name, skip, length)];

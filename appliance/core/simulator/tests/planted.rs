@@ -63,6 +63,7 @@ fn a_segment_that_is_appended_to_after_a_crash_is_found() {
 #[test]
 fn room_that_backups_count_on_is_missed() {
     println!("{}", found(Bug::IgnoreSessions));
+    println!("{}", found(Bug::StoredUnpromised));
 }
 
 #[test]

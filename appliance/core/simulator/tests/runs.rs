@@ -86,7 +86,7 @@ fn a_backup_does_not_outlive_an_opening_of_the_pool() {
     let mut builder = VerifiedBuilder::new(BundleLimits::default());
     let name = builder.push(&naming, b"some bytes").unwrap();
     let bundle = builder.finish(&mut Compressor::default(), &mut Decompressor::default(), Level::default());
-    pool.put_bundle(machine.id, source.id, bundle.unwrap()).unwrap();
+    pool.put_bundle(&pool.shared().begin_session(), machine.id, source.id, bundle.unwrap()).unwrap();
 
     let mut ingest = Ingest::begin(Arc::clone(pool.shared()), source, None).unwrap();
     let object = ObjectId(2);

@@ -44,10 +44,8 @@ const WAIT_TIGHT: Duration = Duration::from_secs(5);
 const WANT_SHARE: u64 = 10;
 /// How often witnessed time is stored, if nothing else is.
 const WITNESS_EVERY: Duration = Duration::from_secs(3600);
-/// How long room may be held up by backups that are under way.
-const HOLD_UP_MAX: Duration = Duration::from_secs(24 * 3600);
-/// The same when the pool is above its high-water mark.
-const HOLD_UP_MAX_PRESSED: Duration = Duration::from_secs(3600);
+/// How long a pool stays above its high-water mark for what backups under way have sent.
+const HOLD_UP_MAX: Duration = Duration::from_secs(3600);
 /// What is worth giving back when room is short: down to a twentieth of a segment.
 const THRIFTS_PRESSED: [Thrift; 3] = [Thrift(250), Thrift(125), Thrift(50)];
 
@@ -159,11 +157,12 @@ impl Keeper {
                 Ok(Duration::ZERO)
             }
             Reclaimed::Counting => Ok(Duration::ZERO),
-            Reclaimed::Waiting => {
+            // What is left is what backups under way have sent.
+            Reclaimed::Waiting if is_tight || self.is_pressed => {
                 self.wait(pool, is_tight);
                 Ok(WAIT)
             }
-            Reclaimed::Nothing => {
+            Reclaimed::Waiting | Reclaimed::Nothing => {
                 self.waiting_since = None;
                 self.refusals.note_end();
                 if std::mem::take(&mut self.has_folded) {
@@ -180,13 +179,15 @@ impl Keeper {
     fn reclaim(&self, pool: &mut Pool) -> Result<Reclaimed, ArchiveError> {
         let effort = Effort { births: BIRTHS, bytes: BYTES };
         let further = if self.is_pressed { THRIFTS_PRESSED.as_slice() } else { &[] };
+        let mut outcome = Reclaimed::Nothing;
         for thrift in std::iter::once(&Thrift::DEFAULT).chain(further) {
             match pool.reclaim(*thrift, effort)? {
                 Reclaimed::Nothing => {}
+                Reclaimed::Waiting => outcome = Reclaimed::Waiting,
                 other => return Ok(other),
             }
         }
-        Ok(Reclaimed::Nothing)
+        Ok(outcome)
     }
 
     /// Believes the clock again if the operator has said that it is right.
@@ -326,12 +327,8 @@ impl Keeper {
     fn wait(&mut self, pool: &mut Pool, is_tight: bool) {
         let now = self.clock.monotonic();
         let since = *self.waiting_since.get_or_insert(now);
-        let limit = match (is_tight, self.is_pressed) {
-            // They wait themselves, for this.
-            (true, _) => Duration::ZERO,
-            (false, true) => HOLD_UP_MAX_PRESSED,
-            (false, false) => HOLD_UP_MAX,
-        };
+        // Where it is tight they wait themselves, for this.
+        let limit = if is_tight { Duration::ZERO } else { HOLD_UP_MAX };
         if now.saturating_sub(since) >= limit {
             let count = pool.fence_sessions();
             warn!(count, "backups that were under way for too long have to begin again: they held up room");

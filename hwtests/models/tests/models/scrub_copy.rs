@@ -28,7 +28,9 @@ fn model(pool: &Arc<Pool>) {
         }
         actor.step(|state| state.store(session, ROOT[1], &[CHUNK]))??;
         actor.commit(session, point(1, 0), ROOT[1])?;
-        actor.step(|state| assert!(is_known || !is_bad || state.is_sound(CHUNK), "violation: sent and not kept"))
+        actor.step(|state| {
+            assert!(is_known || !is_bad || state.is_sound(CHUNK), "violation: sent and not kept")
+        })
     });
     let reclaim = spawn(pool, |actor| actor.reclaim(FIRST, 3).map(drop));
     join(scrubs.into_iter().chain([backup, reclaim]));

@@ -1,81 +1,17 @@
 //! Which names are certainly not in the catalog, without reading it.
 //!
-//! A Bloom filter in blocks of one cache line (Putze, Sanders, Singler: Cache-, Hash- and Space-Efficient Bloom Filters).
-//! Names are the output of a keyed hash, so their own bits say where they go. It is made by passing over the tables once
-//! after an opening, a step at a time; names that are written meanwhile are put in as well, so that at the end nothing is
+//! A [Bloom filter](crate::bloom) of all names. It is made by passing over the tables once after an opening, a step at a
+//! time; names that are written meanwhile are put in as well, so that at the end nothing is
 //! missing. Names that go stay in it: whoever asks for one of these is sent to the catalog, which says no.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use model::Name;
 
 use super::{Catalog, Kind};
 use crate::PoolError;
-
-/// Bits for each name: with these and eight of them set, one name in about a hundred is looked for in vain.
-const BITS_PER_NAME: u64 = 12;
-const WORDS_PER_BLOCK: usize = 8;
-const BITS_PER_BLOCK: u64 = 512;
-/// Bits that a name sets.
-const BITS_SET: usize = 8;
-/// A filter is made for no fewer names.
-const NAMES_MIN: u64 = 1 << 16;
-
-/// Names, each as a few bits.
-struct Bits {
-    blocks: Vec<[AtomicU64; WORDS_PER_BLOCK]>,
-    /// Names that it is made for.
-    capacity: u64,
-    /// Names that were put in and were not there, as far as can be told.
-    count: AtomicU64,
-}
-
-impl Bits {
-    /// Room for as many names again as there are.
-    fn for_names(count: u64) -> Self {
-        let capacity = count.saturating_mul(2).max(NAMES_MIN);
-        let blocks = (capacity * BITS_PER_NAME).div_ceil(BITS_PER_BLOCK);
-        let blocks = (0..blocks).map(|_| Default::default()).collect();
-        Self { blocks, capacity, count: AtomicU64::new(0) }
-    }
-
-    /// The block of a name, and the places of its bits there.
-    fn places(&self, name: &Name) -> (&[AtomicU64; WORDS_PER_BLOCK], impl Iterator<Item = (usize, u64)>) {
-        let [first, second, third, _] = parts(name);
-        let at = (u128::from(first) * self.blocks.len() as u128) >> u64::BITS;
-        // It is smaller than the number of blocks.
-        let block = &self.blocks[usize::try_from(at).unwrap_or(0)];
-        let drawn = u128::from(second) | (u128::from(third) << u64::BITS);
-        let bit = move |number: usize| {
-            let bit = usize::try_from((drawn >> (9 * number)) & 0x1ff).unwrap_or(0);
-            (bit / 64, 1 << (bit % 64))
-        };
-        (block, (0..BITS_SET).map(bit))
-    }
-
-    fn insert(&self, name: &Name) {
-        let (block, places) = self.places(name);
-        let is_new = places.fold(false, |is_new, (word, bit)| {
-            is_new | (block[word].fetch_or(bit, Ordering::Relaxed) & bit == 0)
-        });
-        self.count.fetch_add(u64::from(is_new), Ordering::Relaxed);
-    }
-
-    fn may_have(&self, name: &Name) -> bool {
-        let (block, mut places) = self.places(name);
-        places.all(|(word, bit)| block[word].load(Ordering::Relaxed) & bit != 0)
-    }
-
-    fn is_full(&self) -> bool {
-        self.count.load(Ordering::Relaxed) > self.capacity
-    }
-}
-
-fn parts(name: &Name) -> [u64; 4] {
-    std::array::from_fn(|part| u64::from_le_bytes(std::array::from_fn(|at| name.0[part * 8 + at])))
-}
+use crate::bloom::Bits;
 
 /// A filter that is being made.
 pub(super) struct Making {
@@ -118,7 +54,9 @@ impl Filter {
         let (making, whole) = (self.making(), self.whole());
         for name in names {
             let making = making.as_ref().map(|making| &making.bits);
-            whole.iter().chain(making).for_each(|bits| bits.insert(name));
+            whole.iter().chain(making).for_each(|bits| {
+                bits.insert(name);
+            });
         }
         making
     }
@@ -187,17 +125,6 @@ mod tests {
 
     fn name(number: u64) -> Name {
         Name(*blake3::hash(&number.to_le_bytes()).as_bytes())
-    }
-
-    #[test]
-    fn names_that_were_put_in_are_found_and_few_others() {
-        let bits = Bits::for_names(50_000);
-        (0..2).for_each(|_| (0..100_000).for_each(|number| bits.insert(&name(number))));
-        assert!((0..100_000).all(|number| bits.may_have(&name(number))) && !bits.is_full());
-        let wrong = (0..100_000).filter(|number| bits.may_have(&name(1_000_000 + number))).count();
-        assert!(wrong < 2_000, "{wrong} of 100,000 others are taken for known");
-        (100_000..105_000).for_each(|number| bits.insert(&name(number)));
-        assert!(bits.is_full());
     }
 
     #[test]

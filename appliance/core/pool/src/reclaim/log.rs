@@ -115,7 +115,6 @@ impl Pool {
         let Some(last) = self.log_round else { return Ok(()) };
         let open = self.open_segments();
         let mut state = shared.state_mut();
-        let next = shared.sessions.next();
         let goes = |segment: &SegmentNumber| {
             *segment <= last && !open.contains(segment) && !state.stuck.contains(segment)
         };
@@ -130,7 +129,7 @@ impl Pool {
         if condemned.is_empty() {
             self.log_round = None;
         }
-        state.condemned = condemned.into_iter().map(|segment| (segment, next)).collect();
+        state.condemned = condemned.into_iter().collect();
         Ok(())
     }
 
@@ -240,8 +239,11 @@ impl Pool {
             if known.is_none_or(|known| known.frame != place || known.start as usize != range.start) {
                 continue;
             }
-            if references == 0 || self.planted().has(Bug::RestateNothing) {
-                found += if references == 0 { 0 } else { u64::from(entry.length) };
+            found += if references == 0 { 0 } else { u64::from(entry.length) };
+            let is_promised = references == 0
+                && shared.sessions.is_promised(&entry.name)
+                && !self.planted().has(Bug::IgnoreSessions);
+            if (references == 0 && !is_promised) || self.planted().has(Bug::RestateNothing) {
                 restated.gone.push(entry.name);
                 continue;
             }
@@ -251,7 +253,6 @@ impl Pool {
                 return Err(PoolError::Name { what: "page", name: entry.name, segment, offset });
             }
             self.store_page(bytes.to_vec())?;
-            found += u64::from(entry.length);
             restated.bytes += u64::from(entry.length);
         }
         Ok(found)

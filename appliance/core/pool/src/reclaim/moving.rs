@@ -1,9 +1,9 @@
 //! Copying what is needed out of a segment that goes.
 //!
-//! Every chunk is named anew on its way. A chunk is needed if something holds it and it is read from this very copy;
-//! what nothing holds goes with the segment.
+//! Every chunk is named anew on its way. A chunk is needed if something holds it, or it is promised to a backup, and it is
+//! read from this very copy; what nobody needs goes with the segment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chunk::{Entry, FrameKind, Level, NamingKey, VerifiedBuilder};
@@ -32,6 +32,8 @@ pub(super) struct Moved {
     pub(super) unsure: BTreeSet<SegmentNumber>,
     /// Bytes that were copied.
     pub(super) copied: u64,
+    /// Chunks that were copied only for backups.
+    promised: HashSet<Name>,
 }
 
 impl Pool {
@@ -110,22 +112,34 @@ impl Pool {
             };
             let is_this = |place: &Place| place.frame == frame && place.start as usize == range.start;
             let Some(place) = place.filter(is_this) else { continue };
-            if references == 0 || self.planted().has(Bug::MoveNothing) {
-                needed += if references == 0 { 0 } else { u64::from(entry.length) };
+            needed += if references == 0 { 0 } else { u64::from(entry.length) };
+            let is_promised = references == 0 && self.is_promised(&entry.name);
+            if (references == 0 && !is_promised) || self.planted().has(Bug::MoveNothing) {
                 gone.push((entry.name, entry.length));
                 continue;
             }
+            moved.promised.extend(is_promised.then_some(entry.name));
             let bytes = opened.plaintext.get(range).unwrap_or_default();
             let key = self.naming_of(entry, place.owner, bytes, frame)?;
-            needed += u64::from(entry.length);
             moved.copied += u64::from(entry.length);
             let builder = moved.builders.entry((demand, place.owner)).or_default();
             builder.push(&key, bytes)?;
             if builder.is_full() {
-                self.store_bundle(demand, place.owner, moved.highest, builder)?;
+                self.store_bundle(demand, place.owner, moved.highest, builder, &moved.promised)?;
             }
         }
         Ok(needed)
+    }
+
+    /// Whether a chunk of a segment that is to go is promised to a backup. If it is not, nobody is told of it any more.
+    fn is_promised(&self, name: &Name) -> bool {
+        let mut state = self.shared().state_mut();
+        let is_promised =
+            self.shared().sessions.is_promised(name) && !self.planted().has(Bug::IgnoreSessions);
+        if !is_promised {
+            state.going.insert(*name);
+        }
+        is_promised
     }
 
     /// The key that names a chunk: that of its owner's domain, or of any if nobody knows who sent it.
@@ -152,7 +166,7 @@ impl Pool {
     pub(super) fn store_moved(&mut self, moved: &mut Moved) -> Result<(), PoolError> {
         for ((demand, owner), mut builder) in std::mem::take(&mut moved.builders) {
             if !builder.is_empty() {
-                self.store_bundle(demand, owner, moved.highest, &mut builder)?;
+                self.store_bundle(demand, owner, moved.highest, &mut builder, &moved.promised)?;
             }
         }
         Ok(())
@@ -164,10 +178,16 @@ impl Pool {
         owner: MachineId,
         above: Option<SegmentNumber>,
         builder: &mut VerifiedBuilder,
+        promised: &HashSet<Name>,
     ) -> Result<(), PoolError> {
-        self.guard(|pool| {
+        let (bundle, segment) = self.guard(|pool| {
             let bundle = pool.finish_bundle(builder, Level::default())?;
-            pool.append_chunks(owner, demand, above, &bundle)
-        })
+            let segment = pool.append_chunks(owner, demand, above, &bundle)?;
+            Ok((bundle, segment))
+        })?;
+        let for_backups = bundle.table().entries().iter().filter(|entry| promised.contains(&entry.name));
+        let for_backups: Vec<_> = for_backups.map(|entry| (entry.name, u64::from(entry.length))).collect();
+        self.shared().sessions.moved(&for_backups, segment);
+        Ok(())
     }
 }

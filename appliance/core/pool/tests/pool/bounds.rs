@@ -28,7 +28,7 @@ fn tiny_chunks_do_not_pile_up_until_a_commit() {
         let mut sent = Vec::new();
         for start in (0..8000).step_by(200) {
             let (names, bundle) = bundle(&naming, tiny(start..start + 200));
-            pool.put_bundle(machine, home.source.id, bundle).unwrap();
+            pool.put_bundle(&pool.shared().begin_session(), machine, home.source.id, bundle).unwrap();
             sent.extend(names);
             let known = |pool: &Pool| -> usize {
                 let known = pool.shared().known(machine, &sent).unwrap();
@@ -41,7 +41,13 @@ fn tiny_chunks_do_not_pile_up_until_a_commit() {
         let known = pool.shared().known(machine, &sent).unwrap().into_iter().filter(|known| *known).count();
         assert!(known >= 8000 - BATCH, "{known} of 8000 chunks were durable");
         for start in (0..8000).step_by(200) {
-            pool.put_bundle(machine, home.source.id, bundle(&naming, tiny(start..start + 200)).1).unwrap();
+            pool.put_bundle(
+                &pool.shared().begin_session(),
+                machine,
+                home.source.id,
+                bundle(&naming, tiny(start..start + 200)).1,
+            )
+            .unwrap();
         }
     }
 }
@@ -88,7 +94,7 @@ fn a_record_that_no_frame_holds_is_refused_and_the_pool_goes_on() {
     let (mut pool, home) = create(&disk, Options { catalog_batch: 0, ..roomy() });
     let naming = home.naming(&pool);
     let (names, bundle) = bundle(&naming, tiny(0..10));
-    pool.put_bundle(home.machine.id, home.source.id, bundle).unwrap();
+    home.put(&mut pool, bundle).unwrap();
     let mut random = Random::new(3);
     let mut noise = |length| {
         let mut value = vec![0; length];

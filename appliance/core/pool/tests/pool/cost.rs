@@ -119,7 +119,7 @@ fn put(pool: &mut Pool, home: &Home, numbers: std::ops::Range<u64>, bytes: usize
         content
     };
     let (names, bundle) = bundle(&home.naming(pool), numbers.map(content));
-    pool.put_bundle(home.machine.id, home.source.id, bundle).unwrap();
+    home.put(pool, bundle).unwrap();
     names
 }
 

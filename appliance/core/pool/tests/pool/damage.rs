@@ -24,7 +24,7 @@ pub(crate) fn back_up(home: &Home, pool: &mut Pool, number: u64) {
     let lacking: Vec<_> = all.iter().zip(known).filter(|(_, known)| !known).map(|(c, _)| c).collect();
     if !lacking.is_empty() {
         let (_, bundle) = bundle(&home.naming(pool), lacking);
-        pool.put_bundle(home.machine.id, home.source.id, bundle).unwrap();
+        home.put(pool, bundle).unwrap();
     }
     home.commit(pool, number, files(&names, &all)).unwrap();
 }
@@ -148,7 +148,7 @@ fn said_of(change: impl FnOnce(&[Name], &mut Vec<(ItemKey, Item)>)) -> Vec<Strin
     let disk = SimDisk::new(1);
     let (mut pool, home) = create(&disk, options());
     let (names, bundle) = bundle(&home.naming(&pool), chunks(1));
-    pool.put_bundle(home.machine.id, home.source.id, bundle).unwrap();
+    home.put(&mut pool, bundle).unwrap();
     let mut items = files(&names, &chunks(1));
     change(&names, &mut items);
     items.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -436,7 +436,7 @@ fn whoever_owned_a_lost_chunk_owns_the_one_that_another_machine_stored_again() {
     rot_all(&disk, DATA, CHUNKS);
     assert!(!damage(&pool).is_empty());
     let (names, bundle) = bundle(&pool.shared().keys().naming(second.domain), chunks(1));
-    pool.put_bundle(second.id, SourceId(2), bundle).unwrap();
+    pool.put_bundle(&pool.shared().begin_session(), second.id, SourceId(2), bundle).unwrap();
     let known = |pool: &Pool| {
         [home.machine.id, second.id]
             .map(|machine| pool.shared().known(machine, &names).unwrap() == [true; FILES])

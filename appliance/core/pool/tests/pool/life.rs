@@ -133,7 +133,7 @@ fn a_machine_learns_nothing_of_the_chunks_of_others() {
     assert_eq!(pool.shared().known(second.id, &names).unwrap(), [false; FILES]);
     let size = |disk: &SimDisk| -> usize { disk.files().values().map(Vec::len).sum() };
     let before = size(&disk);
-    pool.put_bundle(second.id, SourceId(2), bundle).unwrap();
+    pool.put_bundle(&pool.shared().begin_session(), second.id, SourceId(2), bundle).unwrap();
     pool.commit(Vec::new()).unwrap();
     assert_eq!(pool.shared().known(second.id, &names).unwrap(), [true; FILES]);
     assert!(size(&disk) < before + 3000, "what is here already is not stored again");
@@ -216,7 +216,7 @@ fn what_another_machine_has_stored_can_be_named_at_once() {
     let (mut pool, _) = filled(&disk, options(), 1);
     let second = pool.add_machine(&label("web2"), false).unwrap();
     let (names, bundle) = bundle(&pool.shared().keys().naming(second.domain), chunks(1));
-    pool.put_bundle(second.id, SourceId(2), bundle).unwrap();
+    pool.put_bundle(&pool.shared().begin_session(), second.id, SourceId(2), bundle).unwrap();
     assert_eq!(pool.shared().known(second.id, &names).unwrap(), [true; FILES], "although nothing was stored");
     pool.flush_catalog().unwrap();
     pool.commit(Vec::new()).unwrap();

@@ -326,7 +326,7 @@ fn what_a_backup_under_way_has_sent_stays_as_wanted() {
     let session = rig.pool.shared().begin_session();
     let chunks: Vec<Vec<u8>> = (10..40).map(noise).collect();
     let sent = bundle(&rig.home.naming(&rig.pool), &chunks).1;
-    rig.pool.put_bundle(rig.home.machine.id, ledger.id, sent).unwrap();
+    rig.pool.put_bundle(&session, rig.home.machine.id, ledger.id, sent).unwrap();
     rig.pool.commit(Vec::new()).unwrap();
     rig.pool.flush_catalog().unwrap();
     let scratch = rig.scratch.clone();

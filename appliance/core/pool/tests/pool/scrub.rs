@@ -504,7 +504,7 @@ fn a_segment_that_is_being_written_is_checked_as_far_as_it_is_durable() {
     let (mut pool, home) = create(&disk, roomy());
     for number in 1..=20 {
         let (_, bundle) = bundle(&home.naming(&pool), chunks(number + 100));
-        pool.put_bundle(home.machine.id, home.source.id, bundle).unwrap();
+        home.put(&mut pool, bundle).unwrap();
         let step = pool.shared().scrub(ScrubEffort { bytes: 3000, entries: 10 }).unwrap();
         assert_eq!(step.damage, Vec::<String>::new());
         home.add_point(&mut pool, number).unwrap();

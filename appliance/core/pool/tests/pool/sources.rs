@@ -34,7 +34,7 @@ pub(crate) fn noise(seed: u64) -> Vec<u8> {
 pub(crate) fn add(pool: &mut Pool, home: &Home, source: &Source, number: u64, seeds: &[u64]) {
     let chunks: Vec<Vec<u8>> = seeds.iter().map(|seed| noise(*seed)).collect();
     let (names, bundle) = bundle(&home.naming(pool), &chunks);
-    pool.put_bundle(home.machine.id, source.id, bundle).unwrap();
+    pool.put_bundle(&pool.shared().begin_session(), home.machine.id, source.id, bundle).unwrap();
     let items = files(&names, &chunks).into_iter().map(|(key, item)| (key, Some(item)));
     let applied = ItemTree::default().apply(pool, &Root::EMPTY, items).map_err(tree_error).unwrap();
     pool.commit_point(new_point(source, number, applied.root)).unwrap();

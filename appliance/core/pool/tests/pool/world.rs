@@ -187,8 +187,13 @@ impl Home {
     /// Makes a point with a file for each chunk of a number, all of which are sent, also those that are known.
     pub(crate) fn add_point(&self, pool: &mut Pool, number: u64) -> Result<(), PoolError> {
         let (names, bundle) = bundle(&self.naming(pool), chunks(number));
-        pool.put_bundle(self.machine.id, self.source.id, bundle)?;
+        self.put(pool, bundle)?;
         self.commit(pool, number, files(&names, &chunks(number)))
+    }
+
+    /// Sends a bundle that no backup keeps.
+    pub(crate) fn put(&self, pool: &mut Pool, bundle: VerifiedBundle) -> Result<(), PoolError> {
+        pool.put_bundle(&pool.shared().begin_session(), self.machine.id, self.source.id, bundle)
     }
 
     /// Makes points on a drive that takes them.

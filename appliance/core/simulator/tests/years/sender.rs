@@ -96,7 +96,7 @@ impl Sender {
         }
         let (mut compressor, mut decompressor) = (Compressor::default(), Decompressor::default());
         let bundle = builder.finish(&mut compressor, &mut decompressor, Level::default())?;
-        pool.put_bundle(self.source.machine, self.source.id, bundle)?;
+        pool.put_bundle(&pool.shared().begin_session(), self.source.machine, self.source.id, bundle)?;
         let items = items.into_iter().map(|(key, item)| (key, Some(item)));
         let root = ItemTree::default().apply(pool, &self.root, items).map_err(tree_error)?.root;
         let now = pool.shared().clock().now();

@@ -1,0 +1,101 @@
+//! Sets of names of which only so much is kept that nobody in them is missed.
+//!
+//! A Bloom filter in blocks of one cache line (Putze, Sanders, Singler: Cache-, Hash- and Space-Efficient Bloom Filters).
+//! Names are the output of a keyed hash, so their own bits say where they go.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::Name;
+
+/// Bits for each name: with these and eight of them set, one name in about a hundred is looked for in vain.
+const BITS_PER_NAME: u64 = 12;
+const WORDS_PER_BLOCK: usize = 8;
+const BITS_PER_BLOCK: u64 = 512;
+/// Bits that a name sets.
+const BITS_SET: usize = 8;
+/// A filter is made for no fewer names.
+const NAMES_MIN: u64 = 1 << 16;
+
+/// Names, each as a few bits.
+pub(crate) struct Bits {
+    blocks: Vec<[AtomicU64; WORDS_PER_BLOCK]>,
+    /// Names that it is made for.
+    capacity: u64,
+    /// Names that were put in and were not there, as far as can be told.
+    count: AtomicU64,
+}
+
+impl Bits {
+    /// Room for twice as many names.
+    pub(crate) fn for_names(count: u64) -> Self {
+        let capacity = count.saturating_mul(2).max(NAMES_MIN);
+        let blocks = (capacity * BITS_PER_NAME).div_ceil(BITS_PER_BLOCK);
+        let blocks = (0..blocks).map(|_| Default::default()).collect();
+        Self { blocks, capacity, count: AtomicU64::new(0) }
+    }
+
+    /// The block of a name, and the places of its bits there.
+    fn places(&self, name: &Name) -> (&[AtomicU64; WORDS_PER_BLOCK], impl Iterator<Item = (usize, u64)>) {
+        let [first, second, third, _] = parts(name);
+        let at = (u128::from(first) * self.blocks.len() as u128) >> u64::BITS;
+        // It is smaller than the number of blocks.
+        let block = &self.blocks[usize::try_from(at).unwrap_or(0)];
+        let drawn = u128::from(second) | (u128::from(third) << u64::BITS);
+        let bit = move |number: usize| {
+            let bit = usize::try_from((drawn >> (9 * number)) & 0x1ff).unwrap_or(0);
+            (bit / 64, 1 << (bit % 64))
+        };
+        (block, (0..BITS_SET).map(bit))
+    }
+
+    /// Puts a name in; whether it was not there, as far as can be told.
+    pub(crate) fn insert(&self, name: &Name) -> bool {
+        let (block, places) = self.places(name);
+        let is_new = places.fold(false, |is_new, (word, bit)| {
+            is_new | (block[word].fetch_or(bit, Ordering::Relaxed) & bit == 0)
+        });
+        self.count.fetch_add(u64::from(is_new), Ordering::Relaxed);
+        is_new
+    }
+
+    /// Whether a name may have been put in; never no about one that was.
+    pub(crate) fn may_have(&self, name: &Name) -> bool {
+        let (block, mut places) = self.places(name);
+        places.all(|(word, bit)| block[word].load(Ordering::Relaxed) & bit != 0)
+    }
+
+    /// Names that it is made for.
+    pub(crate) const fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Whether it has more names than it is made for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > self.capacity
+    }
+}
+
+fn parts(name: &Name) -> [u64; 4] {
+    std::array::from_fn(|part| u64::from_le_bytes(std::array::from_fn(|at| name.0[part * 8 + at])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(number: u64) -> Name {
+        Name(*blake3::hash(&number.to_le_bytes()).as_bytes())
+    }
+
+    #[test]
+    fn names_that_were_put_in_are_found_and_few_others() {
+        let bits = Bits::for_names(50_000);
+        let put = |number| bits.insert(&name(number));
+        let new = (0..100_000).filter(|number| put(*number)).count();
+        assert!(new > 98_000 && (0..100_000).filter(|number| put(*number)).count() == 0, "{new}");
+        assert!((0..100_000).all(|number| bits.may_have(&name(number))) && !bits.is_full());
+        let wrong = (0..100_000).filter(|number| bits.may_have(&name(1_000_000 + number))).count();
+        assert!(wrong < 2_000, "{wrong} of 100,000 others are taken for known");
+        assert!((100_000..105_000).filter(|number| put(*number)).count() > 4_800 && bits.is_full());
+    }
+}
