@@ -192,3 +192,48 @@ fn a_point_that_is_read_in_a_mount_stays_to_the_end_while_fifty_others_go() {
     wait_until("what nobody reads goes", || site.points().unwrap().len() == 1);
     site.verify().unwrap();
 }
+
+#[test]
+fn room_comes_back_within_a_minute_while_another_backup_is_under_way() {
+    let (site, tree) = site_with_tree();
+    for number in 1..=8 {
+        back_up(&site, &tree, number);
+    }
+    site.join("far").unwrap();
+    let far = site.path("far-files");
+    fs::create_dir(&far).unwrap();
+    // Some of it is what is about to go: that stays for whoever was told that it is here.
+    fs::write(far.join("a"), noise(3, 24 << 20)).unwrap();
+    for number in 100..130 {
+        fs::write(far.join(number.to_string()), noise(number, 16 << 20)).unwrap();
+    }
+    expect(&mut site.agent_named("far", &["source", "add", "files", far.to_str().unwrap()]).unwrap(), 0)
+        .unwrap();
+    let before = stored(&site);
+    let mut backup = Running::start(&mut site.agent_named("far", &["backup"]).unwrap()).unwrap();
+    wait_until("a backup is under way", || stored(&site) > before + 100 * MIB);
+    backup.freeze().unwrap();
+    assert!(backup.ended().unwrap().is_none());
+    let of_web1 = |site: &Site| {
+        let rows = keepfast(site, &["points", "--json"]);
+        rows.matches("web1").count()
+    };
+    assert_eq!(of_web1(&site), 8);
+
+    let set = Instant::now();
+    keepfast(&site, &["retention", "set", "web1/files", "last=1", "floor-points=1", "floor-age=0s"]);
+    // What was on its way when the agent stopped has come.
+    let with_all = stored(&site);
+    wait_until("points go", || of_web1(&site) == 1);
+    wait_until("room comes back", || stored(&site) < with_all - 100 * MIB);
+    let took = set.elapsed();
+    assert!(took < Duration::from_secs(60), "it took {took:?}");
+    assert!(backup.ended().unwrap().is_none(), "nobody waited for the backup");
+
+    backup.thaw().unwrap();
+    assert!(backup.wait().unwrap().success(), "{}", site.log().unwrap());
+    let out = site.path("out");
+    keepfast(&site, &["restore", "far/files@latest", "--to", out.to_str().unwrap()]);
+    assert_eq!(differences(&far, &out.join(far.strip_prefix("/").unwrap())).unwrap(), "");
+    site.verify().unwrap();
+}

@@ -165,7 +165,8 @@ impl History {
         let known = newest.filter(|_| token.is_some());
         let is_full = known.is_none();
         let files = known.map_or_else(Files::empty, |kept| (*kept.files).clone());
-        let mut session = Session { source, domain, ingest, base, files, last, waiting: Vec::new(), is_stale: false };
+        let mut session =
+            Session { source, domain, ingest, base, files, last, waiting: Vec::new(), is_stale: false };
         if is_full {
             // What an agent says of the root is the first thing it says.
             let attributes = Attributes::new(FileKind::Directory, 0o755);
