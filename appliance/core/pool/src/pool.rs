@@ -82,6 +82,8 @@ pub struct Pool {
     first_segment: SegmentNumber,
     /// A change failed because the drive was full.
     found_no_room: bool,
+    /// See [`Self::copied_bytes`].
+    pub(crate) copied_bytes: u64,
     /// Bytes of data that were taken since the room on the drive was looked at.
     pub(crate) unlooked: u64,
     /// Bytes of all segments at a commit, as they were summed up last.
@@ -171,6 +173,7 @@ impl Pool {
             next_segment: SegmentNumber(1),
             first_segment: SegmentNumber(1),
             found_no_room: false,
+            copied_bytes: 0,
             unlooked: 0,
             committed: (CommitNumber(0), 0),
             indexes: Vec::new(),

@@ -133,6 +133,12 @@ impl Pool {
         }
     }
 
+    /// Bytes of chunks that were copied so that segments could go, since the process has the pool.
+    #[must_use]
+    pub const fn copied_bytes(&self) -> u64 {
+        self.copied_bytes
+    }
+
     /// Fences off the backups for which anything stays that nothing else keeps: they begin again. How many there were.
     pub fn fence_sessions(&mut self) -> usize {
         self.shared().sessions.fence_holding()

@@ -5,6 +5,7 @@
 //! there again when the power comes back, with all that was on it when it went: whether it is believed is for the set.
 
 mod moving;
+mod rotten;
 mod settled;
 
 use std::sync::Arc;
@@ -14,12 +15,14 @@ use medium::sim::{FaultPlan, Power, Powered, Random, SimDisk, Survival};
 use medium::{Disk, DiskError, Poisoning};
 use model::archive::ArchiveError;
 
+use rotten::Rot;
+
 /// The pool of all histories.
 const POOL: PoolUuid = PoolUuid([7; 16]);
 /// Most drives in the machine.
 const DRIVES_MAX: usize = 6;
 /// How what is stored is kept, and on how many drives at first.
-const POLICIES: [(Policy, u64); 7] = [
+const POLICIES: [(Policy, u64); 8] = [
     (Policy::Copies(2), 3),
     (Policy::Copies(2), 3),
     (Policy::Copies(2), 2),
@@ -27,6 +30,7 @@ const POLICIES: [(Policy, u64); 7] = [
     (Policy::Parity { data: 2, parity: 1 }, 3),
     (Policy::Parity { data: 2, parity: 1 }, 4),
     (Policy::Parity { data: 3, parity: 2 }, 5),
+    (Policy::Parity { data: 4, parity: 2 }, 6),
 ];
 
 /// What became of the drives of a history over several.
@@ -81,6 +85,8 @@ pub(crate) struct Bays {
     spare: usize,
     /// Something was kept less often than it should be when somebody looked last.
     is_hurt: bool,
+    /// A copy has a bit that is not as it was written.
+    rot: Option<Rot>,
     /// What became of them.
     pub(crate) fates: Fates,
 }
@@ -127,7 +133,7 @@ impl Bays {
 
     fn of(bays: Vec<Bay>, policy: Option<Policy>, is_bare: bool) -> Self {
         let (power, fates) = (Arc::default(), Fates::default());
-        Self { bays, power, policy, is_bare, set: None, spare: 0, is_hurt: false, fates }
+        Self { bays, power, policy, is_bare, set: None, spare: 0, is_hurt: false, rot: None, fates }
     }
 
     /// A copy of the drives that serve, but for some, to look at.
@@ -228,7 +234,8 @@ impl Bays {
         let fewest = at_risk.iter().map(|file| file.copies).chain([policy.copies(), homes, serving]).min();
         let fewest = fewest.unwrap_or(0);
         let failing = self.bays.iter().filter(|bay| bay.stand == Stand::Failing).count();
-        self.spare = fewest.saturating_sub(1 + failing);
+        // Of what is rotten there may be only one other copy.
+        self.spare = if self.is_rotten() { 0 } else { fewest.saturating_sub(1 + failing) };
         self.spare
     }
 

@@ -28,6 +28,7 @@ impl History {
 
     /// Some pieces of what the set does beside being read and written.
     fn work(&mut self) -> Result<(), Failure> {
+        self.activity = self.host.bays.work_to_do();
         let Some(set) = self.host.bays.set() else { return Ok(()) };
         let shared = Arc::clone(self.pool()?.shared());
         let budget = [1, 1, 64 << 10, 1 << 20][self.random.index(4)];

@@ -26,7 +26,8 @@ impl History {
             [] => what,
             _ => format!("without drives {left_out:?}, which may be lost: {what}"),
         })?;
-        if self.host.bays.are_several() && self.random.chance(SETTLED) { self.settle() } else { Ok(()) }
+        let is_settled = self.host.bays.are_several() && !self.host.bays.is_rotten();
+        if is_settled && self.random.chance(SETTLED) { self.settle() } else { Ok(()) }
     }
 
     /// The pool on a copy of the drives, and on one without its catalog and without drives that may be lost.
@@ -42,7 +43,7 @@ impl History {
             return Err(what);
         }
         for pool in [&kept, &rebuilt] {
-            scrub_round(pool).map_err(|failure| match failure {
+            scrub_round(pool, self.host.bays.is_rotten()).map_err(|failure| match failure {
                 Failure::Operating(error) => format!("the scrub fails: {error}"),
                 Failure::Breach(what) => what,
             })?;

@@ -1,9 +1,12 @@
 //! What bounds a pool, as steps of a history: points are dropped, references counted, room given back, while backups
 //! and readers go on.
 
+use std::sync::Arc;
+
 use model::archive::PointKey;
 use pool::{Counted, Effort, Lease, Pool, Reclaimed, ScrubEffort, ScrubStep, Thrift};
 
+use crate::activity::Activity;
 use crate::bays::failed;
 use crate::history::{Failure, History};
 use crate::oracle::{Intent, Kept};
@@ -18,21 +21,23 @@ pub(crate) struct Reader {
 }
 
 /// Nothing was found, now or before.
-fn no_damage(pool: &Pool, step: &ScrubStep) -> Result<(), Failure> {
+fn no_damage(pool: &Pool, step: &ScrubStep, is_rotten: bool) -> Result<(), Failure> {
     let status = pool.shared().scrub_status();
     match step.damage.first() {
         Some(line) => Err(Failure::Breach(format!("the scrub speaks of damage: {line}"))),
-        None if step.mended > 0 => Err(Failure::Breach("copies differ that nothing has damaged".into())),
+        None if step.mended > 0 && !is_rotten => {
+            Err(Failure::Breach("copies differ that nothing has damaged".into()))
+        }
         None if (status.damaged, status.damaged_points) == (0, 0) => Ok(()),
         None => Err(Failure::Breach(format!("something counts as damaged: {status:?}"))),
     }
 }
 
 /// A round of the scrub from its beginning, or from where it is, to its end.
-pub(crate) fn scrub_round(pool: &Pool) -> Result<(), Failure> {
+pub(crate) fn scrub_round(pool: &Pool, is_rotten: bool) -> Result<(), Failure> {
     loop {
         let step = pool.shared().scrub(ScrubEffort::default()).map_err(Failure::from)?;
-        no_damage(pool, &step)?;
+        no_damage(pool, &step, is_rotten)?;
         if step.is_done {
             return Ok(());
         }
@@ -42,6 +47,7 @@ pub(crate) fn scrub_round(pool: &Pool) -> Result<(), Failure> {
 impl History {
     /// Counts on for a while.
     pub(crate) fn count(&mut self) -> Result<(), Failure> {
+        self.activity = Activity::Fold;
         let births = [1, 10, 1000][self.random.index(3)];
         self.pool()?.filter_names(births).map_err(Failure::from)?;
         self.pool()?.count(births).map_err(Failure::from)?;
@@ -63,6 +69,7 @@ impl History {
         let chance_of = |key: &PointKey| if read.contains(key) { chance.max(60) } else { chance };
         let chosen: Vec<PointKey> =
             older.into_iter().filter(|key| self.random.chance(chance_of(key))).collect();
+        self.activity = Activity::Fold;
         while self.pool()?.count(1000).map_err(Failure::from)? == Counted::More {}
         self.oracle.intent = Some(Intent::Drop(chosen.clone()));
         self.pool()?.drop_points(&chosen).map_err(Failure::from)?;
@@ -76,7 +83,13 @@ impl History {
     pub(crate) fn reclaim(&mut self) -> Result<(), Failure> {
         let thrift = [Thrift(1), Thrift::DEFAULT][self.random.index(2)];
         let effort = Effort { births: 1000, bytes: [1, 1 << 20][self.random.index(2)] };
-        match self.pool()?.reclaim(thrift, effort).map_err(Failure::from)? {
+        let before = self.pool()?.copied_bytes();
+        self.activity = Activity::Reclaim;
+        let reclaimed = self.pool()?.reclaim(thrift, effort);
+        if self.pool()?.copied_bytes() > before {
+            self.activity = Activity::Compaction;
+        }
+        match reclaimed.map_err(Failure::from)? {
             Reclaimed::Bytes { freed, .. } => self.counts.freed += freed,
             Reclaimed::Waiting if self.random.chance(20) => {
                 self.pool()?.fence_sessions();
@@ -115,13 +128,14 @@ impl History {
 
     /// Some steps of the scrub, which finds no damage, whatever crashed, failed or went meanwhile.
     pub(crate) fn scrub(&mut self) -> Result<(), Failure> {
+        self.activity = Activity::Scrub;
         let bytes = [1, 1 << 10, 1 << 20][self.random.index(3)];
         let effort = ScrubEffort { bytes, entries: [1, 1000][self.random.index(2)] };
         for _ in 0..=self.random.below(12) {
             let step = self.pool()?.shared().scrub(effort).map_err(Failure::from)?;
             self.counts.scrubbed += step.bytes;
             self.counts.rounds += u64::from(step.is_done);
-            no_damage(self.pool()?, &step)?;
+            no_damage(self.pool()?, &step, false)?;
         }
         if let Some(set) = self.host.bays.set() {
             let check = set
@@ -131,8 +145,47 @@ impl History {
                 return Err(Failure::Breach(format!("parity is damaged where nothing is: {check:?}")));
             }
         }
+        if self.random.chance(8) {
+            // How far it came is all that it writes.
+            self.host.bays.cut_within(self.random.below(12));
+        }
+        self.pool()?.commit(Vec::new()).map_err(Failure::from)?;
+        self.pool()?.flush_catalog().map_err(Failure::from)?;
         let is_noted = self.pool()?.note_damage().map_err(Failure::from)?;
         if is_noted { Err(Failure::Breach("damage is noted where there is none".into())) } else { Ok(()) }
+    }
+
+    /// A bit of a copy turns.
+    pub(crate) fn rot(&mut self) -> Result<(), Failure> {
+        let shared = Arc::clone(self.pool()?.shared());
+        if !self.is_faulty {
+            self.host.bays.rot(&mut self.random, &|segment| shared.is_sealed(segment));
+        }
+        Ok(())
+    }
+
+    /// Two rounds of the scrub, the second one from its beginning: the copy that is bad is mended, wherever the power goes.
+    pub(crate) fn mend_rot(&mut self) -> Result<(), Failure> {
+        self.activity = Activity::Mending;
+        let effort = ScrubEffort { bytes: [1, 1 << 10, 1 << 20][self.random.index(3)], entries: 1000 };
+        if self.random.chance(60) {
+            // Few changes are made here.
+            self.host.bays.cut_within(self.random.below(8));
+        }
+        let mut rounds = 0;
+        while rounds < 2 {
+            let step = self.pool()?.shared().scrub(effort).map_err(Failure::from)?;
+            if let Some(line) = step.damage.first() {
+                return Err(Failure::Breach(format!("one bad copy counts as damage: {line}")));
+            }
+            rounds += u64::from(step.is_done);
+            self.counts.mended += step.mended;
+        }
+        if self.host.bays.has_crashed() {
+            return Ok(());
+        }
+        self.host.bays.end_rot();
+        Ok(())
     }
 
     /// Counts everything anew.

@@ -9,6 +9,7 @@ use model::archive::ArchiveError;
 use pool::planted::Planted;
 use pool::{Pool, PoolError};
 
+use crate::activity::{Activity, Cuts};
 use crate::bays::Fates;
 use crate::folding::Reader;
 use crate::host::Host;
@@ -48,6 +49,10 @@ pub struct Counts {
     pub scrubbed: u64,
     /// Rounds of the scrub that came to their end.
     pub rounds: u64,
+    /// Copies that had become bad and were mended.
+    pub mended: u64,
+    /// What the crashes cut into.
+    pub cuts: Cuts,
     /// What became of the drives, where there are several.
     pub drives: Fates,
 }
@@ -62,6 +67,8 @@ pub(crate) struct History {
     pub(crate) readers: Vec<Reader>,
     pub(crate) counts: Counts,
     trace: blake3::Hasher,
+    /// What it is at.
+    pub(crate) activity: Activity,
     /// A call may fail.
     pub(crate) is_faulty: bool,
     /// Making the pool was acknowledged, or the pool has been opened.
@@ -82,6 +89,7 @@ impl History {
             readers: Vec::new(),
             counts: Counts::default(),
             trace: blake3::Hasher::new(),
+            activity: Activity::Other,
             is_faulty: false,
             exists: false,
         }
@@ -100,6 +108,7 @@ impl History {
             Err(Failure::Breach(what)) => return Err(self.host.nonces.repeated().unwrap_or(what)),
             _ => {}
         }
+        self.counts.cuts.note(self.activity);
         self.recover()?;
         self.check()?;
         self.counts.points += 1;
@@ -153,6 +162,7 @@ impl History {
 
     /// Steps until the power is gone, or none are left.
     fn run(&mut self) -> Result<(), Failure> {
+        self.activity = Activity::Other;
         if self.pool.is_none() {
             self.create()?;
         }
@@ -167,6 +177,7 @@ impl History {
             if self.host.bays.has_crashed() {
                 return Ok(());
             }
+            self.activity = Activity::Other;
             if !self.pool()?.is_failed() {
                 continue;
             }
@@ -268,6 +279,7 @@ impl History {
     fn recover(&mut self) -> Result<(), String> {
         self.end_process();
         self.crash("");
+        let mut depth = 0;
         let mut nested = if self.random.chance(50) { 1 + self.random.below(NESTED_MAX) } else { 0 };
         loop {
             if nested > 0 {
@@ -281,8 +293,10 @@ impl History {
                 self.host.bays.cut_never();
                 self.host.bays.clear_faults();
                 self.is_faulty = false;
+                self.counts.cuts.note_depth(depth);
                 return Ok(());
             }
+            depth += 1;
             // The pool may have been open already.
             self.end_process();
             self.counts.nested += 1;

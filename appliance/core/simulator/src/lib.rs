@@ -12,14 +12,17 @@
 //! * whoever reads a point that is dropped meanwhile reads it to the end;
 //! * the references in the catalog are what a recount from the trees finds;
 //! * a deleted catalog is rebuilt to the same state, without as many drives as may be lost at this moment;
-//! * the scrub finds no damage, and no two copies that differ;
+//! * the scrub finds no damage, and no two copies that differ; where one copy has rotted it mends that;
 //! * a set that is let alone comes to an end of its work, with everything as often as it should be and nothing else;
 //! * no nonce has sealed two texts, over all crashes of the history;
 //! * the pool goes on: the next steps of the workload must succeed.
 //!
 //! What a lying drive does (a sync that reports success and does nothing) is out of scope: no order of writes
-//! survives that. Damage at rest is tested beside the pool.
+//! survives that. Damage at rest that no other copy makes good is tested beside the pool.
+//!
+//! A run counts what it cut into and how deep the crashes into recoveries went, and fails if any of that is rare.
 
+mod activity;
 mod bays;
 mod changing;
 mod checking;
@@ -33,6 +36,7 @@ mod restore;
 mod run;
 mod workload;
 
+pub use activity::{Activity, Cuts};
 pub use bays::Fates;
 pub use history::Counts;
 pub use host::is_over_several;

@@ -17,18 +17,26 @@ fn main() -> ExitCode {
     };
     match go_through(run) {
         Ok((counts, trace)) => {
-            let Counts { points, nested, faults, backups, dropped, freed, scrubbed, rounds, drives } = counts;
+            let Counts { points, nested, faults, backups, dropped, freed, scrubbed, rounds, .. } = counts;
+            let (mended, cuts, drives) = (counts.mended, counts.cuts, counts.drives);
             println!("seed {}, trace {trace}", run.seed);
             println!(
                 "{points} crash points, {nested} more inside recoveries, {faults} failing calls, {backups} backups, \
-                 {dropped} points dropped, {freed} bytes given back, {scrubbed} bytes scrubbed in {rounds} rounds"
+                 {dropped} points dropped, {freed} bytes given back, {scrubbed} bytes scrubbed in {rounds} rounds, \
+                 {mended} copies mended"
             );
+            println!("{}", cuts.in_words());
             let Fates { points, lost, rebuilt, returned, added, evacuated } = drives;
             println!(
                 "{points} of them over several drives: {lost} drives lost, {rebuilt} rebuilds, {returned} drives \
                  returned, {added} added, {evacuated} evacuated: no breach"
             );
-            ExitCode::SUCCESS
+            let missing = cuts.missing();
+            if missing.is_empty() {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("too seldom for a run of this length: {}", missing.join(", "));
+            ExitCode::FAILURE
         }
         Err(breach) => {
             eprintln!("{breach}");
@@ -87,6 +95,8 @@ fn go_through(run: Run) -> Result<(Counts, String), Breach> {
         sum.freed += outcome.counts.freed;
         sum.scrubbed += outcome.counts.scrubbed;
         sum.rounds += outcome.counts.rounds;
+        sum.mended += outcome.counts.mended;
+        sum.cuts.add(&outcome.counts.cuts);
         let (all, one) = (&mut sum.drives, outcome.counts.drives);
         all.points += one.points;
         all.lost += one.lost;

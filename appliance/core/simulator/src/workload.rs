@@ -13,6 +13,7 @@ use model::record::{Exception, ExceptionCause, Label, Machine, Point, Source, To
 use model::{DomainId, Name, ObjectId, SequenceNumber, SourceId, Time};
 use pool::Pool;
 
+use crate::activity::Activity;
 use crate::files::Files;
 use crate::generate::Generator;
 use crate::history::{Failure, History};
@@ -65,13 +66,16 @@ fn drive(error: impl Into<ArchiveError>) -> Failure {
 impl History {
     /// One step.
     pub(crate) fn step(&mut self) -> Result<(), Failure> {
-        match self.random.below(if self.host.bays.are_several() { 108 } else { 88 }) {
+        if self.host.bays.is_rotten() {
+            return self.mend_rot();
+        }
+        match self.random.below(if self.host.bays.are_several() { 111 } else { 88 }) {
             0..=1 => self.add_machine(),
             2..=3 => self.add_source(),
             4..=6 => self.change_setting(),
             7..=16 => self.begin(),
             17..=40 => self.send(),
-            41..=44 => Ok(self.pool()?.commit(Vec::new()).map_err(drive)?),
+            41..=44 => self.commit(),
             45..=47 => self.flush_pages(),
             48..=57 => self.finish(),
             58 => self.break_off(),
@@ -85,7 +89,8 @@ impl History {
             81 => self.audit(),
             82..=85 => self.scrub(),
             86 if !self.is_faulty && !self.host.bays.has_crashed() => self.verify(),
-            88.. => self.change_drives(),
+            88..=107 => self.change_drives(),
+            108.. => self.rot(),
             _ => self.move_clock(),
         }
     }
@@ -229,6 +234,11 @@ impl History {
         bundle.map(Some).map_err(|error| breach(error.to_string()))
     }
 
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.activity = Activity::Commit;
+        self.pool()?.commit(Vec::new()).map_err(drive)
+    }
+
     fn flush_pages(&mut self) -> Result<(), Failure> {
         let Some(mut session) = self.take_session() else { return Ok(()) };
         if answer(session.ingest.flush(self.pool()?), session.is_stale)?.is_some() {
@@ -255,6 +265,7 @@ impl History {
             exceptions_count: kept.point.exceptions_count,
         };
         self.oracle.intent = Some(Intent::Point(Box::new(kept.clone())));
+        self.activity = Activity::Commit;
         let ingested = match session.ingest.finish(self.pool()?, closing) {
             Err(IngestError::Overtaken) if newest != session.base => None,
             other => answer(other, is_stale)?,

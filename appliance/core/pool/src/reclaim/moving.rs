@@ -122,6 +122,7 @@ impl Pool {
             let bytes = opened.plaintext.get(range).unwrap_or_default();
             let key = self.naming_of(entry, place.owner, bytes, frame)?;
             moved.copied += u64::from(entry.length);
+            self.copied_bytes += u64::from(entry.length);
             let builder = moved.builders.entry((demand, place.owner)).or_default();
             builder.push(&key, bytes)?;
             if builder.is_full() {
