@@ -102,7 +102,9 @@ impl Backup for Session {
         if let Some(trial) = &mut self.trial {
             trial.take(self.storage.shared(), length, self.waiting_bytes)?;
         }
-        let session = Arc::clone(self.ingest.as_ref().ok_or_else(is_over)?.session());
+        let ingest = self.ingest.as_ref().ok_or_else(is_over)?;
+        ingest.check()?;
+        let session = Arc::clone(ingest.session());
         self.waiting_bytes += length;
         let settle = self.waiting_bytes >= DURABLE_BYTES;
         self.change(move |pool| {

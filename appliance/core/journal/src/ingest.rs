@@ -59,7 +59,7 @@ pub enum IngestError {
     /// The pool was opened again after a failure and has forgotten what was not durable, of this backup too.
     #[error("the pool was opened again meanwhile; begin again")]
     Reopened,
-    /// The backup took so long that room which it held up had to be given back.
+    /// What it had sent took room that was needed, and had to be given back.
     #[error("the backup was under way for too long and held up room that was needed; begin again")]
     Fenced,
     /// The tree cannot be written.
@@ -193,6 +193,11 @@ impl Ingest {
     #[must_use]
     pub const fn session(&self) -> &Arc<Session> {
         &self.session
+    }
+
+    /// Fails if this backup cannot make a point any more.
+    pub fn check(&self) -> Result<(), IngestError> {
+        self.check_opening()
     }
 
     /// Which chunks need not be sent: they are in the pool and known to the machine, and stay until this backup has ended.

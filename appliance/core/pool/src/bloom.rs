@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::Name;
 
-/// Bits for each name: with these and eight of them set, one name in about a hundred is looked for in vain.
-const BITS_PER_NAME: u64 = 12;
 const WORDS_PER_BLOCK: usize = 8;
 const BITS_PER_BLOCK: u64 = 512;
 /// Bits that a name sets.
@@ -26,10 +24,11 @@ pub(crate) struct Bits {
 }
 
 impl Bits {
-    /// Room for twice as many names.
-    pub(crate) fn for_names(count: u64) -> Self {
+    /// Room for twice as many names, with so many bits for each. With 12 of them one other name in about two hundred is taken
+    /// for one that was put in, with 20 one in some thousands.
+    pub(crate) fn for_names(count: u64, bits_per_name: u64) -> Self {
         let capacity = count.saturating_mul(2).max(NAMES_MIN);
-        let blocks = (capacity * BITS_PER_NAME).div_ceil(BITS_PER_BLOCK);
+        let blocks = (capacity * bits_per_name).div_ceil(BITS_PER_BLOCK);
         let blocks = (0..blocks).map(|_| Default::default()).collect();
         Self { blocks, capacity, count: AtomicU64::new(0) }
     }
@@ -64,6 +63,11 @@ impl Bits {
         places.all(|(word, bit)| block[word].load(Ordering::Relaxed) & bit != 0)
     }
 
+    /// Bytes that it takes.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.blocks.len() * size_of::<[AtomicU64; WORDS_PER_BLOCK]>()
+    }
+
     /// Names that it is made for.
     pub(crate) const fn capacity(&self) -> u64 {
         self.capacity
@@ -89,7 +93,7 @@ mod tests {
 
     #[test]
     fn names_that_were_put_in_are_found_and_few_others() {
-        let bits = Bits::for_names(50_000);
+        let bits = Bits::for_names(50_000, 12);
         let put = |number| bits.insert(&name(number));
         let new = (0..100_000).filter(|number| put(*number)).count();
         assert!(new > 98_000 && (0..100_000).filter(|number| put(*number)).count() == 0, "{new}");
@@ -97,5 +101,11 @@ mod tests {
         let wrong = (0..100_000).filter(|number| bits.may_have(&name(1_000_000 + number))).count();
         assert!(wrong < 2_000, "{wrong} of 100,000 others are taken for known");
         assert!((100_000..105_000).filter(|number| put(*number)).count() > 4_800 && bits.is_full());
+        let sharp = Bits::for_names(50_000, 20);
+        (0..100_000).for_each(|number| {
+            sharp.insert(&name(number));
+        });
+        let wrong = (100_000..200_000).filter(|number| sharp.may_have(&name(*number))).count();
+        assert!(wrong < 100 && sharp.bytes() < 260_000, "{wrong} of 100,000");
     }
 }

@@ -38,6 +38,8 @@ pub(crate) fn load(
 ) -> Result<SegmentNumber, PoolError> {
     let mut state = shared.state_mut();
     state.openings += 1;
+    // All backups begin again.
+    shared.sessions.end_all();
     state.catalog = None;
     state.recent = Recent::default();
     state.damage.clear();

@@ -12,7 +12,8 @@
 //! 4. The catalog is brought up to that commit. Only then are the files removed.
 //!
 //! A crash forgets 2 and every backup; after 3 the segments are no part of the pool, and an opening removes the files.
-//! Nothing is removed that cannot be read as it should be: such a segment stays, and what is wrong is said.
+//! Nothing is removed that cannot be read as it should be: such a segment stays, and what is wrong is said. Where nothing is
+//! held in what cannot be read, it goes when those backups have ended to which it may be promised.
 //!
 //! What a backup has sent before its point is made looks like what nothing holds. Of each segment it is known how much
 //! stays for backups alone, so that they are not written again and again while a backup goes on.
@@ -32,7 +33,7 @@ use crate::layout::{SEGMENTS, segment_path};
 use crate::planted::Bug;
 use crate::pool::Pool;
 use crate::record::Record;
-use moving::Moved;
+use moving::{Moved, Outcome};
 
 /// What the keys of settings begin with that giving room back makes.
 pub(crate) const RESERVED: &str = "pool/";
@@ -139,9 +140,16 @@ impl Pool {
         self.copied_bytes
     }
 
-    /// Fences off the backups for which anything stays that nothing else keeps: they begin again. How many there were.
-    pub fn fence_sessions(&mut self) -> usize {
-        self.shared().sessions.fence_holding()
+    /// The number of the next backup.
+    #[must_use]
+    pub fn next_session(&self) -> u64 {
+        self.shared().sessions.next()
+    }
+
+    /// Fences off the backups before a number for which anything stays that nothing else keeps: they begin again. How many
+    /// there were.
+    pub fn fence_sessions(&mut self, before: u64) -> usize {
+        self.shared().sessions.fence_holding(before)
     }
 
     /// Bytes that may be copied before anything is freed. Where room is short, the reserve is there for that.
@@ -159,6 +167,9 @@ impl Pool {
         // The figures are those of the catalog.
         self.commit(Vec::new())?;
         self.flush_catalog()?;
+        if self.shared().sessions.has_all() {
+            return Ok(true);
+        }
         let mut uses = self.shared().state().catalog()?.segments()?;
         let held = self.shared().sessions.held_bytes();
         let before = uses.iter().filter(|(_, used)| thrift.wants(used)).count();
@@ -171,12 +182,16 @@ impl Pool {
         let open = self.open_segments();
         let shared = self.shared();
         let mut state = shared.state_mut();
+        let is_put_off = |segment: &SegmentNumber| {
+            state.put_off.get(segment).is_some_and(|next| shared.sessions.any_before(*next))
+        };
         let worth = |(segment, used): &(SegmentNumber, Use)| {
             used.kind == Kind::Chunks
                 && thrift.wants(used)
                 && used.live <= room
                 && !open.contains(segment)
                 && !state.stuck.contains(segment)
+                && !is_put_off(segment)
                 && state.mark.length_of(*segment).is_some()
         };
         let mut condemned: Vec<_> = uses.into_iter().filter(worth).collect();
@@ -205,9 +220,14 @@ impl Pool {
             }
             let length = self.shared().state().mark.length_of(*segment).unwrap_or(0);
             match self.move_chunks(*segment, live, &mut moved) {
-                Ok(()) => {
+                Ok(Outcome::Goes) => {
                     removed.push(*segment);
                     freed += length;
+                }
+                Ok(Outcome::PutOff) => {
+                    let mut state = self.shared().state_mut();
+                    state.condemned.remove(segment);
+                    state.put_off.insert(*segment, self.shared().sessions.next());
                 }
                 Err(error) if error.is_of_place() => {
                     self.keep_stuck(*segment, &error);
@@ -260,6 +280,7 @@ impl Pool {
         }
         for segment in removed {
             state.condemned.remove(segment);
+            state.put_off.remove(segment);
             // Of a segment with damage it is not known which chunks it had.
             if !moved.unsure.contains(segment) {
                 state.unswept.remove(segment);

@@ -3,10 +3,12 @@
 //! A backup counts on chunks and pages that it was told are here, or has stored, before any point refers to them. Each
 //! of them is *promised* to it: it stays until the backup has ended, whatever becomes of its references, so that giving
 //! room back waits for nobody. What is promised is kept as a filter of names; a few that it takes for promised as well stay
-//! longer than they have to. A backup can be fenced off: what it was promised may go, and it cannot make a point.
+//! longer than they have to. The filters of all backups together are bounded: to a backup for which there is no room left
+//! everything is promised, and nothing is given back until it has ended. A backup can be fenced off: what it was promised
+//! may go, and it cannot make a point.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use model::{Name, SegmentNumber};
@@ -14,6 +16,11 @@ use model::{Name, SegmentNumber};
 use crate::bloom::Bits;
 use crate::catalog::Place;
 use crate::reader::lock;
+
+/// Bits for each name of a filter: many backups may have one, and what any of them takes for promised stays.
+const BITS_PER_NAME: u64 = 20;
+/// Bytes that the filters of all backups may take.
+const BYTES_MAX: usize = 256 << 20;
 
 /// Something that stays for a backup.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +42,8 @@ impl Promised {
 #[derive(Default)]
 pub(crate) struct Sessions {
     open: Mutex<Open>,
+    /// Bytes that all filters take.
+    bytes: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -61,16 +70,19 @@ struct Promises {
 struct Held {
     /// Each twice as large as the one before it; only the last one takes more.
     names: Vec<Bits>,
-    /// Bytes that only this backup keeps, by segment; at least as many as there are.
+    /// Bytes that only this backup keeps, by segment, as far as is known.
     bytes: BTreeMap<SegmentNumber, u64>,
+    /// There was no room for a larger filter.
+    has_all: bool,
 }
 
 impl Held {
     fn has(&self, name: &Name) -> bool {
-        self.names.iter().any(|names| names.may_have(name))
+        self.has_all || self.names.iter().any(|names| names.may_have(name))
     }
 
-    fn promise(&mut self, promised: &Promised) {
+    /// Promises something; `taken` are the bytes of all filters.
+    fn promise(&mut self, promised: &Promised, taken: &AtomicUsize) {
         if self.has(&promised.name) {
             return;
         }
@@ -79,7 +91,15 @@ impl Held {
             Some(_) => None,
             None => Some(0),
         };
-        self.names.extend(larger.map(Bits::for_names));
+        if let Some(count) = larger {
+            let names = Bits::for_names(count, BITS_PER_NAME);
+            if taken.fetch_add(names.bytes(), Ordering::Relaxed) + names.bytes() > BYTES_MAX {
+                taken.fetch_sub(names.bytes(), Ordering::Relaxed);
+                self.has_all = true;
+                return;
+            }
+            self.names.push(names);
+        }
         self.names.last().map(|names| names.insert(&promised.name));
         if let Some((segment, bytes)) = promised.only {
             *self.bytes.entry(segment).or_default() += bytes;
@@ -107,12 +127,23 @@ impl Sessions {
         lock(&self.open).promises.first_key_value().is_some_and(|(first, _)| *first < number)
     }
 
+    /// Nothing is promised to those that are under way any more: the pool is opened again, which they are told.
+    pub(crate) fn end_all(&self) {
+        lock(&self.open).promises.clear();
+    }
+
     /// Whether a name is promised to anybody.
     pub(crate) fn is_promised(&self, name: &Name) -> bool {
         lock(&self.open).promises.values().any(|promises| lock(&promises.held).has(name))
     }
 
-    /// Bytes that only backups keep, by segment; at least as many as there are.
+    /// Whether everything is promised to anybody.
+    pub(crate) fn has_all(&self) -> bool {
+        lock(&self.open).promises.values().any(|promises| lock(&promises.held).has_all)
+    }
+
+    /// Bytes that only backups keep, by segment, as far as is known: not those of what something referred to when it was
+    /// promised.
     pub(crate) fn held_bytes(&self) -> BTreeMap<SegmentNumber, u64> {
         let mut all = BTreeMap::new();
         for promises in lock(&self.open).promises.values() {
@@ -141,11 +172,15 @@ impl Sessions {
         }
     }
 
-    /// Fences off all for which anything stays that nothing else keeps: they make no point any more. How many there were.
-    pub(crate) fn fence_holding(&self) -> usize {
-        let holds = |promises: &Arc<Promises>| !lock(&promises.held).bytes.is_empty();
+    /// Fences off all that began before that number was the next and for which anything stays that nothing else keeps: they
+    /// make no point any more. How many there were.
+    pub(crate) fn fence_holding(&self, before: u64) -> usize {
+        let holds = |promises: &Arc<Promises>| {
+            let held = lock(&promises.held);
+            held.has_all || !held.bytes.is_empty()
+        };
         let mut open = lock(&self.open);
-        let fenced: Vec<_> = open.promises.extract_if(.., |_, promises| holds(promises)).collect();
+        let fenced: Vec<_> = open.promises.extract_if(..before, |_, promises| holds(promises)).collect();
         fenced.iter().for_each(|(_, promises)| promises.is_fenced.store(true, Ordering::Release));
         fenced.len()
     }
@@ -161,7 +196,7 @@ impl Session {
     /// Promises something to this backup. To be called in the same hold of the state in which it was found to be there.
     pub(crate) fn promise(&self, promised: impl IntoIterator<Item = Promised>) {
         let mut held = lock(&self.promises.held);
-        promised.into_iter().for_each(|promised| held.promise(&promised));
+        promised.into_iter().for_each(|promised| held.promise(&promised, &self.sessions.bytes));
     }
 
     /// Whether something may be promised to this backup; never no about what is.
@@ -173,6 +208,8 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         lock(&self.sessions.open).promises.remove(&self.number);
+        let taken: usize = lock(&self.promises.held).names.iter().map(Bits::bytes).sum();
+        self.sessions.bytes.fetch_sub(taken, Ordering::Relaxed);
     }
 }
 
@@ -209,13 +246,15 @@ mod tests {
         let sessions = Arc::<Sessions>::default();
         let (first, second) = (sessions.begin(), sessions.begin());
         let decided = sessions.next();
+        let third = sessions.begin();
         first.promise([promised(1, Some((7, 10)))]);
         second.promise([promised(2, None)]);
-        assert_eq!(sessions.fence_holding(), 1);
-        assert!(first.is_fenced() && !second.is_fenced());
+        third.promise([promised(3, Some((7, 10)))]);
+        assert_eq!(sessions.fence_holding(decided), 1);
+        assert!(first.is_fenced() && !second.is_fenced() && !third.is_fenced());
         assert!(!sessions.is_promised(&name(1)) && sessions.is_promised(&name(2)));
         assert!(sessions.any_before(decided));
-        drop(second);
+        drop((second, third));
         assert!(!sessions.any_before(u64::MAX));
     }
 
@@ -226,6 +265,24 @@ mod tests {
         session.promise((0..300_000).map(|number| promised(number, None)));
         assert!((0..300_000).all(|number| session.has(&name(number))));
         let wrong = (300_000..400_000).filter(|number| session.has(&name(*number))).count();
-        assert!(wrong < 3_000, "{wrong} of 100,000 others are taken for promised");
+        assert!(wrong < 300, "{wrong} of 100,000 others are taken for promised");
+        let taken = sessions.bytes.load(Ordering::Relaxed);
+        assert!((700_000..3_000_000).contains(&taken), "{taken} bytes");
+        drop(session);
+        assert_eq!(sessions.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn for_whom_no_filter_has_room_everything_stays() {
+        let sessions = Arc::<Sessions>::default();
+        let (first, second) = (sessions.begin(), sessions.begin());
+        first.promise([promised(1, None)]);
+        sessions.bytes.fetch_add(BYTES_MAX, Ordering::Relaxed);
+        second.promise([promised(2, None)]);
+        assert!(second.has(&name(3)) && !first.has(&name(3)) && sessions.has_all());
+        assert_eq!(
+            (sessions.fence_holding(u64::MAX), second.is_fenced(), sessions.has_all()),
+            (1, true, false)
+        );
     }
 }

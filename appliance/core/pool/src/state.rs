@@ -90,6 +90,9 @@ pub(crate) struct State {
     pub(crate) planted: Planted,
     /// Segments that cannot go because something in them cannot be read.
     pub(crate) stuck: BTreeSet<SegmentNumber>,
+    /// Segments that cannot go before backups have ended to which something in them may be promised that cannot be read,
+    /// each with the number of the backup that was the next then.
+    pub(crate) put_off: BTreeMap<SegmentNumber, u64>,
     pub(crate) damage: Vec<String>,
     /// Places that do not give what the catalog says.
     pub(crate) bad: Arc<BadPlaces>,
@@ -248,6 +251,7 @@ impl State {
             going: HashSet::new(),
             planted,
             stuck: BTreeSet::new(),
+            put_off: BTreeMap::new(),
             damage: Vec::new(),
             bad,
             rounds: Rounds::default(),
@@ -344,7 +348,8 @@ impl State {
         let mut place = |name: &Name| {
             let change = self.recent.chunks.get(name).map_or(0, |change| change.references);
             let (place, references) = match recent(name) {
-                Some(place) => (place, 0),
+                // Where it is may be new, and what refers to it old.
+                Some(place) => (place, i64::from(self.catalog().ok()?.chunk(name).ok()?.references)),
                 None => found.next().map_or((None, 0), |entry| (entry.place, i64::from(entry.references))),
             };
             let is_kept = |place: &Place| self.is_present(place) && self.is_kept_for(name, place, session);

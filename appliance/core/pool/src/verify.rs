@@ -107,6 +107,7 @@ impl Shared {
         let available_bytes = self.room_for_data()?;
         let state = self.state();
         let mut usage = Usage { available_bytes, ..Usage::default() };
+        let held = self.sessions.held_bytes();
         usage.segment_bytes = state.mark.lengths.iter().map(|(_, length)| length).sum();
         for (segment, used) in
             state.catalog()?.segments()?.into_iter().filter(|(_, u)| u.kind == Kind::Chunks)
@@ -114,7 +115,8 @@ impl Shared {
             let length = u128::from(state.mark.length_of(segment).unwrap_or(0));
             usage.data_bytes += state.mark.length_of(segment).unwrap_or(0);
             usage.stored_bytes += used.stored;
-            let dead = u128::from(used.stored.saturating_sub(used.live));
+            let held = held.get(&segment).copied().unwrap_or(0);
+            let dead = u128::from(used.stored.saturating_sub(used.live).saturating_sub(held));
             let share = (length * dead).checked_div(u128::from(used.stored)).unwrap_or(0);
             usage.reclaimable_bytes += u64::try_from(share).unwrap_or(u64::MAX);
         }

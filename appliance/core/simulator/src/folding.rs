@@ -79,7 +79,7 @@ impl History {
         Ok(())
     }
 
-    /// One step of giving back room; sometimes the backups that it waits for are fenced off.
+    /// One step of giving back room; sometimes the backups for which the rest stays are fenced off.
     pub(crate) fn reclaim(&mut self) -> Result<(), Failure> {
         let thrift = [Thrift(1), Thrift::DEFAULT][self.random.index(2)];
         let effort = Effort { births: 1000, bytes: [1, 1 << 20][self.random.index(2)] };
@@ -92,7 +92,7 @@ impl History {
         match reclaimed.map_err(Failure::from)? {
             Reclaimed::Bytes { freed, .. } => self.counts.freed += freed,
             Reclaimed::Waiting if self.random.chance(20) => {
-                self.pool()?.fence_sessions();
+                self.pool()?.fence_sessions(u64::MAX);
             }
             _ => {}
         }

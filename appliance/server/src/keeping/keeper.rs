@@ -64,7 +64,8 @@ pub(crate) struct Keeper {
     has_folded: bool,
     /// When plans were drawn last, and over what.
     planned: Option<(Duration, u64)>,
-    waiting_since: Option<Duration>,
+    /// When it was found that backups hold up what is missing, and the backup that was the next then.
+    waiting_since: Option<(Duration, u64)>,
     /// How often more room was wanted when that was looked at last.
     wanted: u64,
     rounds: Rounds,
@@ -160,7 +161,7 @@ impl Keeper {
             // What is left is what backups under way have sent.
             Reclaimed::Waiting if is_tight || self.is_pressed => {
                 self.wait(pool, is_tight);
-                Ok(WAIT)
+                Ok(if is_tight { WAIT } else { LOOK_EVERY })
             }
             Reclaimed::Waiting | Reclaimed::Nothing => {
                 self.waiting_since = None;
@@ -326,11 +327,11 @@ impl Keeper {
     /// Backups hold room up; not for ever.
     fn wait(&mut self, pool: &mut Pool, is_tight: bool) {
         let now = self.clock.monotonic();
-        let since = *self.waiting_since.get_or_insert(now);
+        let (since, next) = *self.waiting_since.get_or_insert_with(|| (now, pool.next_session()));
         // Where it is tight they wait themselves, for this.
         let limit = if is_tight { Duration::ZERO } else { HOLD_UP_MAX };
         if now.saturating_sub(since) >= limit {
-            let count = pool.fence_sessions();
+            let count = pool.fence_sessions(next);
             warn!(count, "backups that were under way for too long have to begin again: they held up room");
             self.waiting_since = None;
         }

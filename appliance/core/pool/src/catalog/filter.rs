@@ -13,6 +13,9 @@ use super::{Catalog, Kind};
 use crate::PoolError;
 use crate::bloom::Bits;
 
+/// Bits for each name.
+const BITS_PER_NAME: u64 = 12;
+
 /// A filter that is being made.
 pub(super) struct Making {
     bits: Bits,
@@ -34,7 +37,7 @@ const FIRST: Name = Name([0; Name::LENGTH]);
 impl Filter {
     /// That of a catalog with nothing in it.
     pub(super) fn of_nothing() -> Self {
-        Self { whole: RwLock::new(Some(Bits::for_names(0))), making: Mutex::default() }
+        Self { whole: RwLock::new(Some(Bits::for_names(0, BITS_PER_NAME))), making: Mutex::default() }
     }
 
     /// Which names may be in the catalog.
@@ -80,7 +83,7 @@ impl Catalog {
             return Ok(false);
         }
         if making.is_none() {
-            let bits = Bits::for_names(self.chunk_count()? + self.page_count()?);
+            let bits = Bits::for_names(self.chunk_count()? + self.page_count()?, BITS_PER_NAME);
             *making = Some(Making { bits, next: (Kind::Chunks, FIRST) });
         }
         let Some(Making { bits, next: (kind, from) }) = making.as_mut() else { return Ok(false) };

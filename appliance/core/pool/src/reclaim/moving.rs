@@ -19,6 +19,15 @@ use crate::reader::OpenedFrame;
 use crate::scan::Scan;
 use crate::segment::FramePlace;
 
+/// Whether a segment goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All that is needed of it is elsewhere.
+    Goes,
+    /// What cannot be read of it may be promised to a backup that is under way.
+    PutOff,
+}
+
 /// What was copied out of segments.
 #[derive(Default)]
 pub(super) struct Moved {
@@ -46,12 +55,13 @@ impl Pool {
         number: SegmentNumber,
         live: u64,
         moved: &mut Moved,
-    ) -> Result<(), PoolError> {
+    ) -> Result<Outcome, PoolError> {
         let shared = Arc::clone(self.shared());
+        let of_unsure = || if shared.sessions.any_before(u64::MAX) { Outcome::PutOff } else { Outcome::Goes };
         let segment = match shared.frames.segment(number) {
             Err(error) if live == 0 && error.is_of_place() => {
                 moved.unsure.insert(number);
-                return Ok(());
+                return Ok(of_unsure());
             }
             segment => segment?,
         };
@@ -90,8 +100,11 @@ impl Pool {
                 PoolError::SegmentHeader { segment: number, what: "not all that is needed is found in it" };
             return Err(problem.unwrap_or(lost));
         }
-        moved.gone.append(&mut gone);
-        Ok(())
+        let outcome = if moved.unsure.contains(&number) { of_unsure() } else { Outcome::Goes };
+        if outcome == Outcome::Goes {
+            moved.gone.append(&mut gone);
+        }
+        Ok(outcome)
     }
 
     /// Copies what is needed of a frame, and notes what goes; how many bytes are needed.
@@ -103,18 +116,21 @@ impl Pool {
         moved: &mut Moved,
         gone: &mut Vec<(Name, u32)>,
     ) -> Result<u64, PoolError> {
-        let shared = Arc::clone(self.shared());
-        let mut needed = 0;
+        let (mut needed, mut here) = (0, Vec::new());
         for (entry, range) in opened.table.iter().flat_map(chunk::Table::ranges) {
-            let (place, references) = {
-                let state = shared.state();
-                (state.chunk(&entry.name)?, state.references(&entry.name)?)
-            };
+            let state = self.shared().state();
             let is_this = |place: &Place| place.frame == frame && place.start as usize == range.start;
-            let Some(place) = place.filter(is_this) else { continue };
-            needed += if references == 0 { 0 } else { u64::from(entry.length) };
-            let is_promised = references == 0 && self.is_promised(&entry.name);
-            if (references == 0 && !is_promised) || self.planted().has(Bug::MoveNothing) {
+            if let Some(place) = state.chunk(&entry.name)?.filter(is_this) {
+                let is_held = state.references(&entry.name)? != 0;
+                needed += if is_held { u64::from(entry.length) } else { 0 };
+                here.push((entry, range, place, is_held));
+            }
+        }
+        let unheld = here.iter().filter(|(.., is_held)| !is_held).map(|(entry, ..)| entry.name);
+        let promised = self.decide(unheld);
+        for (entry, range, place, is_held) in here {
+            let is_promised = !is_held && promised.contains(&entry.name);
+            if (!is_held && !is_promised) || self.planted().has(Bug::MoveNothing) {
                 gone.push((entry.name, entry.length));
                 continue;
             }
@@ -132,15 +148,15 @@ impl Pool {
         Ok(needed)
     }
 
-    /// Whether a chunk of a segment that is to go is promised to a backup. If it is not, nobody is told of it any more.
-    fn is_promised(&self, name: &Name) -> bool {
+    /// Which chunks of a segment that is to go are promised to backups. Of the others nobody is told any more.
+    fn decide(&self, names: impl Iterator<Item = Name>) -> HashSet<Name> {
         let mut state = self.shared().state_mut();
-        let is_promised =
-            self.shared().sessions.is_promised(name) && !self.planted().has(Bug::IgnoreSessions);
-        if !is_promised {
-            state.going.insert(*name);
-        }
-        is_promised
+        let is_promised = |name: &Name| {
+            self.shared().sessions.is_promised(name) && !self.planted().has(Bug::IgnoreSessions)
+        };
+        let (promised, going): (HashSet<Name>, HashSet<Name>) = names.partition(is_promised);
+        state.going.extend(going);
+        promised
     }
 
     /// The key that names a chunk: that of its owner's domain, or of any if nobody knows who sent it.

@@ -13,7 +13,7 @@ use pool::{Counted, Effort, Options, Pool, Reclaimed, Thrift};
 use crate::drive::{
     DATA, IN_PAYLOAD, PAGES, Watched, frames, frames_of, last_meta, rot, segments, unreadable,
 };
-use crate::reclaim::{audit, drop_points, reclaim, reclaim_one};
+use crate::reclaim::{audit, count, drop_points, reclaim, reclaim_one};
 use crate::world::{
     Home, bundle, chunks, files, filled, open, open_without_catalog, options, points, read_points, roomy,
 };
@@ -145,6 +145,46 @@ fn a_segment_that_the_drive_refuses_to_read_holds_up_no_other() {
     audit(&mut pool);
 }
 
+/// Nothing refers to it, and what is in it cannot be read: a backup may have been told of that all the same.
+#[test]
+fn what_cannot_be_read_stays_while_a_backup_may_count_on_it() {
+    for makes_point in [true, false] {
+        let disk = SimDisk::new(1);
+        let (mut pool, home) = filled(&disk, options(), 12);
+        // The second one holds nothing but what these points alone have.
+        let second = segments(&disk, DATA).remove(1).0;
+        let is_there = |disk: &SimDisk| segments(disk, DATA).iter().any(|(path, _)| *path == second);
+        count(&mut pool);
+        pool.flush_catalog().unwrap();
+        let session = pool.shared().begin_session();
+        let names: Vec<Vec<_>> = (1..=11).map(|number| home.names(&pool, number)).collect();
+        for names in &names {
+            let lengths = pool.shared().known_lengths(home.machine.id, names, &session).unwrap();
+            assert!(lengths.iter().all(Option::is_some));
+        }
+        drop_points(&mut pool, &home, 1..=11);
+        disk.fail(unreadable(&second));
+        assert!(reclaim(&mut pool) > 0 && is_there(&disk));
+        assert!(pool.shared().damage().is_empty(), "it is in nobody's way: {:?}", pool.shared().damage());
+        disk.clear_faults();
+        if makes_point {
+            for (number, names) in (1..=11).zip(&names) {
+                home.commit(&mut pool, number, files(names, &chunks(number))).unwrap();
+            }
+            drop(session);
+            reclaim(&mut pool);
+            assert_eq!(read_points(&pool), std::iter::once(12).chain(1..=11).collect::<Vec<_>>());
+        } else {
+            drop(session);
+            disk.fail(unreadable(&second));
+            assert!(reclaim(&mut pool) > 0 && !is_there(&disk), "nobody can count on it any more");
+            disk.clear_faults();
+            assert_eq!(read_points(&pool), [12]);
+        }
+        audit(&mut pool);
+    }
+}
+
 #[test]
 fn a_segment_that_is_missing_goes_when_nothing_of_it_is_needed() {
     let disk = SimDisk::new(1);
@@ -257,6 +297,9 @@ fn a_point_with_a_page_that_cannot_be_read_keeps_what_it_holds_and_no_other_does
         rot(&disk, &path, page, IN_PAYLOAD);
         let mut pool = open(&disk, 2, options()).unwrap();
         drop_points(&mut pool, &home, 1..=10);
+        for _ in 0..60 {
+            eprintln!("{:?}", pool.reclaim(Thrift(1), Effort { births: 7, bytes: 1 }));
+        }
         let freed = reclaim(&mut pool);
         assert!(freed > 0, "what others held comes back");
         let damage = pool.shared().damage();

@@ -206,7 +206,7 @@ fn what_a_backup_under_way_counts_on_is_not_given_back() {
         assert!(lengths(&pool).iter().all(Option::is_some), "what it was told of is here");
         assert_eq!(pool.reclaim(Thrift(1), Effort::default()).unwrap(), Reclaimed::Waiting);
         if fenced {
-            assert_eq!((pool.fence_sessions(), session.is_fenced()), (1, true));
+            assert_eq!((pool.fence_sessions(u64::MAX), session.is_fenced()), (1, true));
             assert!(reclaim(&mut pool) > 0);
         } else {
             home.commit(&mut pool, 2, files(&names, &chunks(2))).unwrap();
@@ -272,6 +272,22 @@ fn what_was_promised_is_kept_however_often_it_is_moved() {
     drop(session);
     reclaim(&mut pool);
     assert_eq!(read_points(&pool), [1, 3, 13, 23, 33, 43, 53, 2]);
+    audit(&mut pool);
+}
+
+#[test]
+fn an_opening_ends_what_was_promised() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, options(), 6);
+    let session = pool.shared().begin_session();
+    let sent = bundle(&home.naming(&pool), chunks(30)).1;
+    pool.put_bundle(&session, home.machine.id, home.source.id, sent).unwrap();
+    pool.commit(Vec::new()).unwrap();
+    drop_points(&mut pool, &home, [1, 2, 3]);
+    pool.reopen().unwrap();
+    assert!(reclaim(&mut pool) > 0);
+    assert_eq!(known(&pool, &home, 30)[1..], [false; FILES - 1], "its backup is told to begin again");
+    assert_eq!(pool.reclaim(Thrift(1), Effort::default()).unwrap(), Reclaimed::Nothing);
     audit(&mut pool);
 }
 
