@@ -149,13 +149,17 @@ impl Site {
 
     /// Starts the appliance and waits until it answers.
     pub fn start_server(&mut self) -> Result<()> {
+        self.start_server_within(&[])
+    }
+
+    /// Starts the appliance as the command of another one, such as `unshare --time`, and waits until it answers.
+    pub fn start_server_within(&mut self, outer: &[&str]) -> Result<()> {
         let address = format!("127.0.0.1:{}", self.port);
         let log = std::fs::File::options().create(true).append(true).open(self.path("appliance.log"))?;
         let serve = self.keepfast(&["serve", "--listen", &address])?;
-        let mut command = match self.descriptors {
-            Some(descriptors) => limited(descriptors, &serve),
-            None => serve,
-        };
+        let limit = self.descriptors.map(|descriptors| format!("--nofile={descriptors}:"));
+        let limit = limit.iter().flat_map(|limit| ["prlimit", limit]);
+        let mut command = within(&limit.chain(outer.iter().copied()).collect::<Vec<_>>(), serve);
         command.stdout(log.try_clone()?).stderr(log);
         let server = self.server.insert(Running::start_as_it_is(&mut command)?);
         let begun = Instant::now();
@@ -233,10 +237,11 @@ impl Site {
     }
 }
 
-/// A command behind `prlimit`, which sets the soft limit of descriptors and becomes the command.
-fn limited(descriptors: u64, command: &Command) -> Command {
-    let mut outer = Command::new("prlimit");
-    outer.arg(format!("--nofile={descriptors}:")).arg(command.get_program()).args(command.get_args());
+/// A command behind others, each of which changes something about itself and becomes the next one.
+fn within(outer: &[&str], command: Command) -> Command {
+    let [program, arguments @ ..] = outer else { return command };
+    let mut outer = Command::new(program);
+    outer.args(arguments).arg(command.get_program()).args(command.get_args());
     outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     outer
 }

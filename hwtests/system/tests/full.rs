@@ -75,6 +75,16 @@ impl Kept {
         self.note_newest(site, tree);
     }
 
+    /// Kills both programs a while after a backup began.
+    fn kill_amid_backup(&mut self, site: &mut Site, tree: &Path, after: Duration) {
+        let mut backup = Running::start(&mut site.agent(&["backup"]).unwrap()).unwrap();
+        std::thread::sleep(after);
+        site.kill_server().unwrap();
+        backup.kill().unwrap();
+        site.start_server().unwrap();
+        self.note_newest(site, tree);
+    }
+
     /// Takes note of the newest point, which is that of the tree as it is, also if nobody heard of it.
     fn note_newest(&mut self, site: &Site, tree: &Path) {
         let newest = site.points().unwrap().pop().unwrap();
@@ -127,12 +137,7 @@ fn grow(site: &mut Site, tree: &Path, kept: &mut Kept, ballast: &Path) {
             fill_up(ballast);
         }
         if number % 4 == 3 {
-            let mut backup = Running::start(&mut site.agent(&["backup"]).unwrap()).unwrap();
-            std::thread::sleep(Duration::from_millis(dice.below(700)));
-            site.kill_server().unwrap();
-            backup.kill().unwrap();
-            site.start_server().unwrap();
-            kept.note_newest(site, tree);
+            kept.kill_amid_backup(site, tree, Duration::from_millis(dice.below(700)));
         }
         kept.back_up(site, tree);
         kept.check_floor(site, FLOOR);
@@ -143,11 +148,13 @@ fn grow(site: &mut Site, tree: &Path, kept: &mut Kept, ballast: &Path) {
     assert!(keepfast(site, &["pool", "audit"]).ends_with("; 0 wrong\n"));
 }
 
-/// Backs up until that is refused; the words of the refusal.
-fn back_up_until_refused(site: &Site, tree: &Path, kept: &mut Kept, ballast: &Path) -> String {
+/// Backs up until that is refused, and kills both programs on the way; the words of the refusal.
+fn back_up_until_refused(site: &mut Site, tree: &Path, kept: &mut Kept, ballast: &Path) -> String {
+    let mut dice = Dice::new(8);
     for number in 40..80 {
         change(tree, number);
         fill_up(ballast);
+        kept.kill_amid_backup(site, tree, Duration::from_millis(dice.below(700)));
         let output = run(&mut site.agent(&["backup"]).unwrap()).unwrap();
         if !output.status.success() {
             return String::from_utf8_lossy(&output.stderr).into_owned();
@@ -174,26 +181,27 @@ fn a_full_drive_is_folded_on(filesystem: Filesystem) {
     // Nothing of what is there may go from here on.
     keepfast(&site, &["retention", "set", "web1/files", "last=1000", "floor-points=1", "floor-age=30d"]);
     kept.forget_folded(&site);
-    let words = back_up_until_refused(&site, &tree, &mut kept, &ballast);
+    let words = back_up_until_refused(&mut site, &tree, &mut kept, &ballast);
     let says_what_is_kept = words.contains("web1/files") && words.contains("floor");
     assert!(says_what_is_kept && words.contains("would help"), "{words}");
-    site.kill_server().unwrap();
-    site.start_server().unwrap();
-    kept.note_newest(&site, &tree);
+    // Also while it refuses, whoever is killed.
+    for after in [20, 150, 400] {
+        kept.kill_amid_backup(&mut site, &tree, Duration::from_millis(after));
+    }
     let all = site.points().unwrap().len();
     kept.check_floor(&site, all);
     kept.check_content(&site, &tree, all);
 
+    // Room appears, and nothing else changes.
     fs::remove_file(&ballast).unwrap();
-    keepfast(&site, &["retention", "set", "web1/files", "last=1000", "floor-points=1", "floor-age=0s"]);
     let begun = Instant::now();
     while !run(&mut site.agent(&["backup"]).unwrap()).unwrap().status.success() {
         assert!(begun.elapsed() < WAIT_MAX, "it recovers by itself:\n{}", site.log().unwrap());
     }
     kept.note_newest(&site, &tree);
-    kept.check_content(&site, &tree, 1);
+    assert_eq!(kept.check_floor(&site, all + 1), all + 1, "the floor holds as before");
+    kept.check_content(&site, &tree, all + 1);
     site.verify().unwrap();
-    assert!(keepfast(&site, &["pool", "audit"]).ends_with("; 0 wrong\n"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -37,8 +38,14 @@ use Moment::*;
 const MOMENTS: [Moment; 11] =
     [Idle, Backup, Restore, Fold, Compaction, Verification, Return, Restart, Addition, Rebuild, Retirement];
 
-/// A moment in which drives are lost, longer than most calls and shorter than most commands take.
+/// A moment in which drives are lost, longer than most calls and shorter than most backups take.
 const HALF: Duration = Duration::from_millis(120);
+/// How often something is begun until it is still under way when drives are to be pulled, each time sooner after it began.
+const TRIES: u32 = 6;
+const FOLDED: &str = "a point was folded";
+const GIVEN_BACK: &str = "room was given back";
+const HEALED: &str = "every segment has all its copies again";
+const LET_GO: &str = "a drive holds nothing of the pool any more and is let go of";
 
 /// A fleet with a source whose points are compared, and one of which only the newest point is kept, so that points
 /// fold and segments are compacted.
@@ -87,6 +94,22 @@ impl Scene {
         drives.iter().for_each(|drive| self.fleet.pull(*drive).unwrap());
     }
 
+    /// Stops the appliance where it is, and pulls drives if something is under way at this moment; whether it is.
+    fn pull_amid(&self, drives: &[usize], is_under_way: impl FnOnce() -> bool) -> bool {
+        let server = self.fleet.site.server().unwrap();
+        server.freeze().unwrap();
+        let is_under_way = is_under_way();
+        if is_under_way {
+            self.pull(drives);
+        }
+        server.thaw().unwrap();
+        is_under_way
+    }
+
+    fn count(&self, words: &str) -> usize {
+        self.fleet.count(words).unwrap()
+    }
+
     /// A drive that is not one of these.
     fn other_than(&self, drives: &[usize]) -> usize {
         (0..self.fleet.disks.len()).find(|drive| !drives.contains(drive)).unwrap()
@@ -96,34 +119,41 @@ impl Scene {
     fn lose(&mut self, moment: Moment, drives: &[usize]) -> Vec<usize> {
         match moment {
             Idle => self.pull(drives),
-            Backup => {
-                let mut backup = self.history.start_backup(&self.fleet.site).unwrap();
-                std::thread::sleep(HALF);
-                self.pull(drives);
-                assert!(backup.wait().unwrap().success(), "{}", self.fleet.site.log().unwrap());
-                self.history.settle(&self.fleet.site, true).unwrap();
-            }
-            Restore => {
-                let out = self.fleet.site.path("other-out");
+            Backup => self.lose_amid(|scene, attempt| {
+                let mut backup = scene.history.start_backup(&scene.fleet.site).unwrap();
+                std::thread::sleep(HALF / attempt);
+                let is_lost = scene.pull_amid(drives, || backup.ended().unwrap().is_none());
+                assert!(backup.wait().unwrap().success(), "{}", scene.fleet.site.log().unwrap());
+                scene.history.settle(&scene.fleet.site, true).unwrap();
+                is_lost
+            }),
+            Restore => self.lose_amid(|scene, attempt| {
+                let out = scene.fleet.site.path("other-out");
                 let restore = ["restore", "web1/files@latest", "--to", text(&out)];
-                self.lose_beside(&restore, HALF / 4, drives);
+                let is_lost = scene.lose_beside(&restore, HALF / 4 / attempt, drives);
                 let _ = fs::remove_dir_all(&out);
-            }
-            Verification => self.lose_beside(&["pool", "verify"], HALF / 4, drives),
-            Fold => {
-                let folded = self.fleet.count("a point was folded").unwrap();
-                self.fold();
-                self.pull(drives);
-                self.fleet.wait_until_said("a point was folded", folded).unwrap();
-            }
-            Compaction => {
-                let given = self.fleet.count("room was given back").unwrap();
-                let folded = self.fleet.count("a point was folded").unwrap();
-                self.fold();
-                self.fleet.wait_until_said("a point was folded", folded).unwrap();
-                self.pull(drives);
-                self.fleet.wait_until_said("room was given back", given).unwrap();
-            }
+                is_lost
+            }),
+            Verification => self.lose_amid(|scene, attempt| {
+                scene.lose_beside(&["pool", "verify"], HALF / 4 / attempt, drives)
+            }),
+            Fold => self.lose_amid(|scene, _| {
+                let folded = scene.count(FOLDED);
+                scene.fold();
+                let is_lost = scene.pull_amid(drives, || scene.count(FOLDED) == folded);
+                scene.fleet.wait_until_said(FOLDED, folded).unwrap();
+                is_lost
+            }),
+            Compaction => self.lose_amid(|scene, _| {
+                let (given, folded) = (scene.count(GIVEN_BACK), scene.count(FOLDED));
+                scene.fold();
+                while scene.count(FOLDED) == folded {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                let is_lost = scene.pull_amid(drives, || scene.count(GIVEN_BACK) == given);
+                scene.fleet.wait_until_said(GIVEN_BACK, given).unwrap();
+                is_lost
+            }),
             Return => return self.lose_at_a_return(drives),
             Restart => {
                 let missing = self.fleet.count("a drive is missing").unwrap();
@@ -134,29 +164,42 @@ impl Scene {
             }
             Addition => {
                 let disk = LoopDisk::new(Filesystem::Ext4, DRIVE_BYTES).unwrap();
-                self.lose_beside(&["drive", "add", text(&disk.path())], HALF / 4, drives);
+                let is_lost = self.lose_beside(&["drive", "add", text(&disk.path())], HALF / 10, drives);
+                assert!(is_lost, "it was added before anything was lost");
                 self.fleet.disks.push(disk);
             }
             Rebuild => {
                 let (first, rest) = drives.split_first().unwrap();
+                let healed = self.count(HEALED);
                 self.pull(&[*first]);
                 self.fleet.wait_until_out(&[*first]).unwrap();
-                self.pull(rest);
+                assert!(self.pull_amid(rest, || self.count(HEALED) == healed), "it was all made anew before");
             }
             Retirement => {
                 let leaving = self.fleet.place(self.other_than(drives));
+                let let_go = self.count(LET_GO);
                 self.fleet.keepfast(&["drive", "retire", &self.fleet.drive_at(&leaving).unwrap()]).unwrap();
-                self.pull(drives);
+                assert!(self.pull_amid(drives, || self.count(LET_GO) == let_go), "it was empty before");
             }
         }
         drives.to_vec()
     }
 
-    fn lose_beside(&self, arguments: &[&str], after: Duration, drives: &[usize]) {
+    /// Does something until it is under way when drives are pulled: it says whether they were.
+    fn lose_amid(&mut self, mut attempt: impl FnMut(&mut Self, u32) -> bool) {
+        assert!(
+            (1..=TRIES).any(|number| attempt(self, number)),
+            "it was always over when drives were to be pulled"
+        );
+    }
+
+    /// Pulls drives while a command is under way, which succeeds all the same. Whether it was not over yet.
+    fn lose_beside(&self, arguments: &[&str], after: Duration, drives: &[usize]) -> bool {
         let mut running = Running::start(&mut self.fleet.site.keepfast(arguments).unwrap()).unwrap();
         std::thread::sleep(after);
-        self.pull(drives);
+        let is_lost = self.pull_amid(drives, || running.ended().unwrap().is_none());
         assert!(running.wait().unwrap().success(), "{arguments:?}: {}", self.fleet.site.log().unwrap());
+        is_lost
     }
 
     /// While what one drive holds is compared, because it was away, another one goes. Of two that are given the first
@@ -219,6 +262,15 @@ fn each_of_six_drives_is_lost_in_the_middle_of_anything_and_nothing_else_is() {
     }
 }
 
+/// All pairs of six drives, in rows in which every drive is once: at each moment each drive is lost in one of the turns.
+const PAIRS: [[[usize; 2]; 3]; 5] = [
+    [[0, 5], [1, 4], [2, 3]],
+    [[1, 5], [0, 2], [3, 4]],
+    [[2, 5], [1, 3], [0, 4]],
+    [[3, 5], [2, 4], [0, 1]],
+    [[4, 5], [0, 3], [1, 2]],
+];
+
 /// Points in segments of their own, so that there are groups.
 fn with_parity(drives: usize, seed: u64) -> Scene {
     let mut scene = Scene::begin(drives, &["--parity", "4+2"], seed);
@@ -230,17 +282,19 @@ fn with_parity(drives: usize, seed: u64) -> Scene {
 #[test]
 fn two_of_six_drives_at_a_time_are_lost_under_parity_and_nothing_else_is() {
     // The seventh drive, which is added on the way, is what makes a rebuild and a retirement possible.
+    let mut pairs = BTreeSet::new();
     for turn in 0..3 {
         let mut scene = with_parity(6, 31 + turn);
         for (number, moment) in MOMENTS.into_iter().enumerate() {
-            let first = 2 * (number + usize::try_from(turn).unwrap()) % 6;
-            let pair = [first, first + 1];
+            let pair = PAIRS[number % PAIRS.len()][usize::try_from(turn).unwrap()];
+            pairs.insert(pair);
             eprintln!("drives {pair:?} are lost: {moment:?}");
             let out = scene.lose(moment, &pair);
             scene.go_on(moment, &out);
         }
         scene.conclude();
     }
+    assert_eq!(pairs.len(), 15, "every pair of six drives was lost");
 }
 
 /// Makes 64 KiB in the middle of a file something else.

@@ -96,7 +96,7 @@ impl Cuts {
         let at = Activity::ALL.map(|activity| format!("{} {}", activity.name(), self.at(activity)));
         let nested: Vec<String> = self.nested.iter().map(u64::to_string).collect();
         format!(
-            "cut into: {}; again into 0, 1, 2 … recoveries in a row: {}",
+            "cut into: {}; again into 0, 1, 2 and more recoveries in a row: {}",
             at.join(", "),
             nested.join(", ")
         )
