@@ -3,10 +3,11 @@
 //! Losing power is the `SHUTDOWN` ioctl of ext4 and XFS without a flush of the log: what was not synced is gone, as if
 //! the cable had been pulled. Perl makes the call, because it is on every Debian and we have no unsafe code.
 
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::program::expect;
@@ -15,6 +16,9 @@ use crate::program::expect;
 const CUT: &str =
     r#"open(my $d, "<", $ARGV[0]) or die; my $f = pack("I", 2); ioctl($d, 0x8004587d, $f) or die $!"#;
 
+/// Bytes of a block.
+const BLOCK: u64 = 4096;
+
 /// Which filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filesystem {
@@ -22,6 +26,8 @@ pub enum Filesystem {
     Ext4,
     /// XFS; at least 300 MiB. It grows without the capability `SYS_RESOURCE`.
     Xfs,
+    /// btrfs; at least 128 MiB. It knows when bytes are not what was written, and fails to read them.
+    Btrfs,
 }
 
 /// A mounted filesystem in a file; gone when dropped.
@@ -41,7 +47,12 @@ impl LoopDisk {
         let mut make = match filesystem {
             Filesystem::Ext4 => Command::new("mkfs.ext4"),
             Filesystem::Xfs => Command::new("mkfs.xfs"),
+            Filesystem::Btrfs => Command::new("mkfs.btrfs"),
         };
+        if filesystem == Filesystem::Btrfs {
+            // Data and metadata in the same groups: small ones have room for both.
+            make.arg("-M");
+        }
         expect(make.arg("-q").arg(disk.image()), 0)?;
         disk.mount()?;
         Ok(disk)
@@ -79,6 +90,30 @@ impl LoopDisk {
     /// Cuts its power: everything that was not synced is lost, and everything fails until it is mounted again.
     pub fn cut_power(&self) -> Result<()> {
         expect(Command::new("perl").args(["-e", CUT]).arg(self.path()), 0).map(drop)
+    }
+
+    /// Makes the block in the middle of a file unreadable (EIO) until it is written again. Only where the filesystem is
+    /// btrfs, and the file is longer than a block and like no other.
+    pub fn lose_block(&self, file: &Path) -> Result<()> {
+        let open = std::fs::File::open(file)?;
+        let middle = open.metadata()?.len() / 2 / BLOCK * BLOCK;
+        let mut start = [0; 64];
+        open.read_exact_at(&mut start, middle)?;
+        let image = std::fs::File::options().read(true).write(true).open(self.image())?;
+        let mut block = [0; 64];
+        let mut found = 0;
+        for offset in (0..image.metadata()?.len()).step_by(BLOCK as usize) {
+            image.read_exact_at(&mut block, offset)?;
+            if block == start {
+                image.write_all_at(&block.map(|byte| !byte), offset)?;
+                found += 1;
+            }
+        }
+        // Also where it was before and is no more.
+        ensure!(found > 0, "{} is not found on its drive", file.display());
+        image.sync_all()?;
+        rustix::fs::fadvise(&open, 0, None, rustix::fs::Advice::DontNeed)?;
+        Ok(())
     }
 
     /// Unmounts it.

@@ -240,6 +240,17 @@ impl Scene {
         }
     }
 
+    /// Waits until the scrub has read everything. It begins when the appliance starts: the round that was under way ends, and
+    /// then all is read anew.
+    fn read_all_anew(&mut self) {
+        let words = "the whole pool has been read and checked";
+        for _ in 0..2 {
+            let before = self.count(words);
+            self.fleet.restart().unwrap();
+            self.fleet.wait_until_said(words, before).unwrap();
+        }
+    }
+
     fn conclude(mut self) {
         self.history.conclude(&self.fleet.site).unwrap();
         assert!(self.fleet.keepfast(&["pool", "audit"]).unwrap().ends_with("; 0 wrong\n"));
@@ -343,13 +354,57 @@ fn a_latent_error_met_by_a_rebuild_costs_nothing() {
     scene.history.check_all(&scene.fleet.site).unwrap();
     [*lost, second].iter().for_each(|drive| scene.fleet.bring_back(*drive).unwrap());
     scene.fleet.wait_until_healed().unwrap();
-    // The scrub begins when the appliance starts: the round that was under way ends, and then all is read anew.
-    let words = "the whole pool has been read and checked";
-    for _ in 0..2 {
-        let before = scene.fleet.count(words).unwrap();
-        scene.fleet.restart().unwrap();
-        scene.fleet.wait_until_said(words, before).unwrap();
-    }
+    scene.read_all_anew();
     assert!(!path.exists() || fs::read(path).unwrap() == sound, "the rotten segment is mended");
     scene.conclude();
+}
+
+/// The drives other than one that hold a segment as well.
+fn also_on(fleet: &Fleet, path: &Path, drive: usize) -> Vec<usize> {
+    let name = path.file_name().unwrap();
+    let is_there = |other: &usize| fleet.place(*other).join("pool/segments").join(name).exists();
+    (0..fleet.disks.len()).filter(|other| *other != drive).filter(is_there).collect()
+}
+
+#[test]
+fn a_place_that_a_drive_cannot_read_met_by_a_rebuild_costs_nothing() {
+    for policy in [["--copies", "2"], ["--parity", "4+2"]] {
+        let mut scene = Scene::begin(6, &policy, 61);
+        let disk = LoopDisk::new(Filesystem::Btrfs, 2 * DRIVE_BYTES).unwrap();
+        scene.fleet.add(&disk.path(), &[]).unwrap();
+        scene.fleet.disks.push(disk);
+        let failing = scene.fleet.disks.len() - 1;
+        scene.fleet.make_points(&mut scene.history, 8).unwrap();
+        if policy[0] == "--parity" {
+            scene.fleet.wait_for_parity(2).unwrap();
+        }
+        scene.fleet.wait_until_healed().unwrap();
+        let segments = fs::read_dir(scene.fleet.place(failing).join("pool/segments")).unwrap();
+        let length = |path: &PathBuf| fs::metadata(path).unwrap().len();
+        let longest = segments.map(|entry| entry.unwrap().path()).max_by_key(length).unwrap();
+        let path = under_parity(&scene.fleet, failing).unwrap_or(longest);
+        let others = also_on(&scene.fleet, &path, failing);
+        assert_eq!(others.len(), usize::from(policy[0] == "--copies"), "{others:?}");
+        let sound = fs::read(&path).unwrap();
+        scene.fleet.disks[failing].lose_block(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap_err().raw_os_error(), Some(5), "EIO");
+        // One that holds something which is now only where it can be read.
+        let holds = |drive: &usize| {
+            fs::read_dir(scene.fleet.place(*drive).join("pool/segments")).unwrap().count() > 0
+        };
+        let lost = (0..failing).filter(holds).find(|drive| !others.contains(drive)).unwrap();
+        eprintln!("{policy:?}: drive {lost} is lost, {} cannot be read", path.display());
+        scene.pull(&[lost]);
+        scene.fleet.wait_until_out(&[lost]).unwrap();
+        scene.fleet.wait_until_healed().unwrap();
+        scene.history.check_all(&scene.fleet.site).unwrap();
+        scene.fleet.bring_back(lost).unwrap();
+        scene.fleet.wait_until_healed().unwrap();
+        scene.read_all_anew();
+        assert!(
+            !path.exists() || fs::read(&path).unwrap() == sound,
+            "what could not be read was written again"
+        );
+        scene.conclude();
+    }
 }

@@ -57,6 +57,7 @@ const PACKAGES: &[Package] = &[
     program("mount", "losetup", &[Test]),
     program("e2fsprogs", "mkfs.ext4", &[Test]),
     program("xfsprogs", "xfs_growfs", &[Test]),
+    program("btrfs-progs", "mkfs.btrfs", &[Test]),
     program("fdisk", "sfdisk", &[Test]),
     program("perl-base", "perl", &[Test]),
     Package {
