@@ -102,7 +102,7 @@ impl LoopDisk {
         let image = std::fs::File::options().read(true).write(true).open(self.image())?;
         let mut block = [0; 64];
         let mut found = 0;
-        for offset in (0..image.metadata()?.len()).step_by(BLOCK as usize) {
+        for offset in (0..image.metadata()?.len() / BLOCK).map(|number| number * BLOCK) {
             image.read_exact_at(&mut block, offset)?;
             if block == start {
                 image.write_all_at(&block.map(|byte| !byte), offset)?;

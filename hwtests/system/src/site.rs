@@ -188,6 +188,16 @@ impl Site {
         Ok(())
     }
 
+    /// At the end of a test whose appliance runs: what it counts is what a recount finds. An appliance that cannot count,
+    /// because its drives are gone, says so.
+    fn audit_at_the_end(&self) {
+        let Ok(mut audit) = self.keepfast(&["pool", "audit"]) else { return };
+        let Ok(output) = run(&mut audit) else { return };
+        let said = String::from_utf8_lossy(&output.stdout);
+        let is_right = said.ends_with("; 0 wrong\n");
+        assert!(is_right || (said.is_empty() && !output.status.success()), "at the end of the test: {said}");
+    }
+
     /// The appliance, which runs.
     pub fn server(&self) -> Result<&Running> {
         self.server.as_ref().context("the appliance does not run")
@@ -234,6 +244,16 @@ impl Site {
         let kib =
             figure.and_then(|figure| figure.trim().strip_suffix("kB")).context("the kernel knows it")?;
         Ok(kib.trim().parse::<u64>()? << 10)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if !std::thread::panicking()
+            && self.server.as_mut().is_some_and(|server| matches!(server.ended(), Ok(None)))
+        {
+            self.audit_at_the_end();
+        }
     }
 }
 

@@ -28,6 +28,8 @@ enum Moment {
     Addition,
     /// What another lost drive held is made anew.
     Rebuild,
+    /// What another drive holds, which is replaced, is made anew.
+    Replacement,
     /// Another drive is emptied.
     Retirement,
 }
@@ -35,8 +37,20 @@ enum Moment {
 use Moment::*;
 
 /// All of them, in the order in which they come.
-const MOMENTS: [Moment; 11] =
-    [Idle, Backup, Restore, Fold, Compaction, Verification, Return, Restart, Addition, Rebuild, Retirement];
+const MOMENTS: [Moment; 12] = [
+    Idle,
+    Backup,
+    Restore,
+    Fold,
+    Compaction,
+    Verification,
+    Return,
+    Restart,
+    Addition,
+    Rebuild,
+    Replacement,
+    Retirement,
+];
 
 /// A moment in which drives are lost, longer than most calls and shorter than most backups take.
 const HALF: Duration = Duration::from_millis(120);
@@ -68,8 +82,11 @@ impl Scene {
         Self { fleet, history, folding, round: 0, is_spare: policy.contains(&"--copies") }
     }
 
-    /// Makes two points in segments of their own that have a quarter of the files in common, and lets the first go.
-    fn fold(&mut self) {
+    /// Makes two points in segments of their own that have a quarter of the files in common, and says that the first may go.
+    fn fold(&mut self) -> Running {
+        let keep = ["retention", "set", "web1/other", "floor-points=1", "floor-age=0s"];
+        let keep = |count| [keep.as_slice(), &[count]].concat();
+        self.fleet.keepfast(&keep("last=1000")).unwrap();
         for files in [4, 3] {
             self.round += 1;
             for file in 0..files {
@@ -80,8 +97,7 @@ impl Scene {
             expect(&mut self.fleet.site.agent(&["backup", "other"]).unwrap(), 0).unwrap();
         }
         self.fleet.restart().unwrap();
-        let rules = ["last=1", "floor-points=1", "floor-age=0s"];
-        self.fleet.keepfast(&[["retention", "set", "web1/other"].as_slice(), &rules].concat()).unwrap();
+        Running::start(&mut self.fleet.site.keepfast(&keep("last=1")).unwrap()).unwrap()
     }
 
     fn back_up(&mut self) {
@@ -119,41 +135,7 @@ impl Scene {
     fn lose(&mut self, moment: Moment, drives: &[usize]) -> Vec<usize> {
         match moment {
             Idle => self.pull(drives),
-            Backup => self.lose_amid(|scene, attempt| {
-                let mut backup = scene.history.start_backup(&scene.fleet.site).unwrap();
-                std::thread::sleep(HALF / attempt);
-                let is_lost = scene.pull_amid(drives, || backup.ended().unwrap().is_none());
-                assert!(backup.wait().unwrap().success(), "{}", scene.fleet.site.log().unwrap());
-                scene.history.settle(&scene.fleet.site, true).unwrap();
-                is_lost
-            }),
-            Restore => self.lose_amid(|scene, attempt| {
-                let out = scene.fleet.site.path("other-out");
-                let restore = ["restore", "web1/files@latest", "--to", text(&out)];
-                let is_lost = scene.lose_beside(&restore, HALF / 4 / attempt, drives);
-                let _ = fs::remove_dir_all(&out);
-                is_lost
-            }),
-            Verification => self.lose_amid(|scene, attempt| {
-                scene.lose_beside(&["pool", "verify"], HALF / 4 / attempt, drives)
-            }),
-            Fold => self.lose_amid(|scene, _| {
-                let folded = scene.count(FOLDED);
-                scene.fold();
-                let is_lost = scene.pull_amid(drives, || scene.count(FOLDED) == folded);
-                scene.fleet.wait_until_said(FOLDED, folded).unwrap();
-                is_lost
-            }),
-            Compaction => self.lose_amid(|scene, _| {
-                let (given, folded) = (scene.count(GIVEN_BACK), scene.count(FOLDED));
-                scene.fold();
-                while scene.count(FOLDED) == folded {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                let is_lost = scene.pull_amid(drives, || scene.count(GIVEN_BACK) == given);
-                scene.fleet.wait_until_said(GIVEN_BACK, given).unwrap();
-                is_lost
-            }),
+            Backup | Restore | Verification | Fold | Compaction => self.lose_amid(moment, drives),
             Return => return self.lose_at_a_return(drives),
             Restart => {
                 let missing = self.fleet.count("a drive is missing").unwrap();
@@ -175,6 +157,16 @@ impl Scene {
                 self.fleet.wait_until_out(&[*first]).unwrap();
                 assert!(self.pull_amid(rest, || self.count(HEALED) == healed), "it was all made anew before");
             }
+            Replacement => {
+                // The last one came by the addition, and none of the six is it.
+                let leaving = self.fleet.disks.len() - 1;
+                let disk = LoopDisk::new(Filesystem::Ext4, DRIVE_BYTES).unwrap();
+                let (let_go, drive) =
+                    (self.count(LET_GO), self.fleet.drive_at(&self.fleet.place(leaving)).unwrap());
+                self.fleet.keepfast(&["drive", "replace", &drive, text(&disk.path())]).unwrap();
+                assert!(self.pull_amid(drives, || self.count(LET_GO) == let_go), "it was replaced before");
+                self.fleet.disks.push(disk);
+            }
             Retirement => {
                 let leaving = self.fleet.place(self.other_than(drives));
                 let let_go = self.count(LET_GO);
@@ -185,12 +177,55 @@ impl Scene {
         drives.to_vec()
     }
 
-    /// Does something until it is under way when drives are pulled: it says whether they were.
-    fn lose_amid(&mut self, mut attempt: impl FnMut(&mut Self, u32) -> bool) {
-        assert!(
-            (1..=TRIES).any(|number| attempt(self, number)),
-            "it was always over when drives were to be pulled"
-        );
+    /// Does something until it is under way when drives are pulled.
+    fn lose_amid(&mut self, moment: Moment, drives: &[usize]) {
+        let is_lost = (1..=TRIES).any(|attempt| match moment {
+            Backup => self.lose_amid_backup(attempt, drives),
+            Restore => {
+                let out = self.fleet.site.path("other-out");
+                let restore = ["restore", "web1/files@latest", "--to", text(&out)];
+                let is_lost = self.lose_beside(&restore, HALF / 4 / attempt, drives);
+                let _ = fs::remove_dir_all(&out);
+                is_lost
+            }
+            Fold => self.lose_amid_fold(attempt, drives),
+            Compaction => self.lose_amid_compaction(drives),
+            _ => self.lose_beside(&["pool", "verify"], HALF / 4 / attempt, drives),
+        });
+        assert!(is_lost, "{moment:?} was always over when drives were to be pulled");
+    }
+
+    fn lose_amid_backup(&mut self, attempt: u32, drives: &[usize]) -> bool {
+        let mut backup = self.history.start_backup(&self.fleet.site).unwrap();
+        std::thread::sleep(HALF / attempt);
+        let is_lost = self.pull_amid(drives, || backup.ended().unwrap().is_none());
+        assert!(backup.wait().unwrap().success(), "{}", self.fleet.site.log().unwrap());
+        self.history.settle(&self.fleet.site, true).unwrap();
+        is_lost
+    }
+
+    /// Between the order and the first point that goes.
+    fn lose_amid_fold(&mut self, attempt: u32, drives: &[usize]) -> bool {
+        let folded = self.count(FOLDED);
+        let mut order = self.fold();
+        std::thread::sleep(HALF / 12 / attempt);
+        let is_lost = self.pull_amid(drives, || self.count(FOLDED) == folded);
+        assert!(order.wait().unwrap().success());
+        self.fleet.wait_until_said(FOLDED, folded).unwrap();
+        is_lost
+    }
+
+    /// Between the point that goes and the room that comes back.
+    fn lose_amid_compaction(&mut self, drives: &[usize]) -> bool {
+        let (given, folded) = (self.count(GIVEN_BACK), self.count(FOLDED));
+        let mut order = self.fold();
+        while self.count(FOLDED) == folded {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let is_lost = self.pull_amid(drives, || self.count(GIVEN_BACK) == given);
+        assert!(order.wait().unwrap().success());
+        self.fleet.wait_until_said(GIVEN_BACK, given).unwrap();
+        is_lost
     }
 
     /// Pulls drives while a command is under way, which succeeds all the same. Whether it was not over yet.
@@ -224,17 +259,21 @@ impl Scene {
     fn go_on(&mut self, moment: Moment, out: &[usize]) {
         self.fleet.wait_until_out(out).unwrap();
         assert_eq!(self.fleet.list().unwrap()["lost_count"], 0, "{moment:?}");
-        if self.is_spare && moment != Retirement {
+        if self.is_spare && !matches!(moment, Retirement | Replacement) {
             self.fleet.wait_until_healed().unwrap();
         }
         self.history.check_all(&self.fleet.site).unwrap();
         self.back_up();
         out.iter().for_each(|drive| self.fleet.bring_back(*drive).unwrap());
         self.fleet.wait_until_healed().unwrap();
-        if moment == Retirement {
-            let leaving = self.fleet.place(self.other_than(out));
+        let leaving = match moment {
+            Retirement => Some(self.other_than(out)),
+            Replacement => Some(self.fleet.disks.len() - 2),
+            _ => None,
+        };
+        if let Some(leaving) = leaving.map(|drive| self.fleet.place(drive)) {
             self.fleet
-                .wait_for("the other drive is retired", |found| row_at(found, &leaving).is_none())
+                .wait_for("the other drive is let go of", |found| row_at(found, &leaving).is_none())
                 .unwrap();
             assert!(!leaving.join("pool/segments").exists(), "nothing of the pool is left on it");
         }

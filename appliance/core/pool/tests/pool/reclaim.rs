@@ -276,6 +276,32 @@ fn what_was_promised_is_kept_however_often_it_is_moved() {
 }
 
 #[test]
+fn a_step_reads_and_writes_no_more_than_it_may_and_one_segment() {
+    let disk = SimDisk::new(1);
+    let (mut pool, home) = filled(&disk, options(), 40);
+    drop_points(&mut pool, &home, (1..40).step_by(2));
+    let longest = segments(&disk, DATA).iter().map(|(_, bytes)| bytes.len() as u64).max().unwrap();
+    for effort in [1, 2 * longest] {
+        let mut steps = 0;
+        loop {
+            match pool.reclaim(Thrift(1), Effort { births: 1000, bytes: effort }).unwrap() {
+                Reclaimed::Bytes { freed, copied } => {
+                    assert!(freed <= effort + longest && copied <= effort + longest, "{freed} {copied}");
+                    steps += 1;
+                }
+                Reclaimed::Counting => {}
+                Reclaimed::Waiting | Reclaimed::Nothing => break,
+            }
+        }
+        assert!(steps > 3, "{steps} steps");
+        let next = points(&pool).last().unwrap().number + 1;
+        home.add_points(&mut pool, 100 + next..140 + next);
+        let newest = points(&pool).last().unwrap().number;
+        drop_points(&mut pool, &home, (next..newest).step_by(2));
+    }
+}
+
+#[test]
 fn an_opening_ends_what_was_promised() {
     let disk = SimDisk::new(1);
     let (mut pool, home) = filled(&disk, options(), 6);
