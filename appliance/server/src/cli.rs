@@ -211,9 +211,17 @@ pub(crate) enum Command {
     Lifeboat(lifeboat::Lifeboat),
     /// Show what would go, what stays, and why
     ///
-    /// Points go by what `keepfast retention` says, and when room is short. This shows what the appliance does next;
-    /// nothing is changed.
-    Plan(Listing),
+    /// Points go by what `keepfast retention` says, and when room is short. This shows what the appliance does next, or what
+    /// it would do if other rules held for a source; nothing is changed.
+    #[command(after_long_help = RULES)]
+    Plan {
+        /// MACHINE/SOURCE for which other rules are tried
+        source: Option<String>,
+        /// These rules, such as daily=30 weekly=8 floor-age=14d; none for what is kept by default
+        rules: Vec<String>,
+        #[command(flatten)]
+        listing: Listing,
+    },
     /// Foretell how far back points will reach, and when the pool is full
     ///
     /// By what was measured of each source while the appliance ran, played forward for two years. A source tells

@@ -56,6 +56,8 @@ const MOMENTS: [Moment; 12] = [
 const HALF: Duration = Duration::from_millis(120);
 /// How often something is begun until it is still under way when drives are to be pulled, each time sooner after it began.
 const TRIES: u32 = 6;
+/// Points of which one after the other goes while drives are pulled.
+const GOING: usize = 12;
 const FOLDED: &str = "a point was folded";
 const GIVEN_BACK: &str = "room was given back";
 const HEALED: &str = "every segment has all its copies again";
@@ -84,9 +86,7 @@ impl Scene {
 
     /// Makes two points in segments of their own that have a quarter of the files in common, and says that the first may go.
     fn fold(&mut self) -> Running {
-        let keep = ["retention", "set", "web1/other", "floor-points=1", "floor-age=0s"];
-        let keep = |count| [keep.as_slice(), &[count]].concat();
-        self.fleet.keepfast(&keep("last=1000")).unwrap();
+        assert!(self.keep("last=1000").wait().unwrap().success());
         for files in [4, 3] {
             self.round += 1;
             for file in 0..files {
@@ -97,7 +97,13 @@ impl Scene {
             expect(&mut self.fleet.site.agent(&["backup", "other"]).unwrap(), 0).unwrap();
         }
         self.fleet.restart().unwrap();
-        Running::start(&mut self.fleet.site.keepfast(&keep("last=1")).unwrap()).unwrap()
+        self.keep("last=1")
+    }
+
+    /// Says how much is kept of the source whose points go.
+    fn keep(&self, count: &str) -> Running {
+        let keep = ["retention", "set", "web1/other", "floor-points=1", "floor-age=0s", count];
+        Running::start(&mut self.fleet.site.keepfast(&keep).unwrap()).unwrap()
     }
 
     fn back_up(&mut self) {
@@ -188,7 +194,7 @@ impl Scene {
                 let _ = fs::remove_dir_all(&out);
                 is_lost
             }
-            Fold => self.lose_amid_fold(attempt, drives),
+            Fold => self.lose_amid_fold(drives),
             Compaction => self.lose_amid_compaction(drives),
             _ => self.lose_beside(&["pool", "verify"], HALF / 4 / attempt, drives),
         });
@@ -204,14 +210,21 @@ impl Scene {
         is_lost
     }
 
-    /// Between the order and the first point that goes.
-    fn lose_amid_fold(&mut self, attempt: u32, drives: &[usize]) -> bool {
+    /// Between the first of many points that go and the last.
+    fn lose_amid_fold(&mut self, drives: &[usize]) -> bool {
         let folded = self.count(FOLDED);
-        let mut order = self.fold();
-        std::thread::sleep(HALF / 12 / attempt);
-        let is_lost = self.pull_amid(drives, || self.count(FOLDED) == folded);
+        self.keep("last=1000").wait().unwrap();
+        for number in 0..GOING {
+            fs::write(self.folding.join("0"), format!("{} {number}", self.round)).unwrap();
+            expect(&mut self.fleet.site.agent(&["backup", "other"]).unwrap(), 0).unwrap();
+        }
+        let mut order = self.keep("last=1");
+        while self.count(FOLDED) == folded {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let is_lost = self.pull_amid(drives, || self.count(FOLDED) < folded + GOING);
         assert!(order.wait().unwrap().success());
-        self.fleet.wait_until_said(FOLDED, folded).unwrap();
+        self.fleet.wait_until_said(FOLDED, folded + GOING - 1).unwrap();
         is_lost
     }
 
@@ -398,6 +411,11 @@ fn a_latent_error_met_by_a_rebuild_costs_nothing() {
     scene.conclude();
 }
 
+/// Reads of a drive that failed.
+fn read_errors(fleet: &Fleet, drive: usize) -> u64 {
+    row_at(&fleet.list().unwrap(), &fleet.place(drive)).unwrap()["read_errors"].as_u64().unwrap()
+}
+
 /// The drives other than one that hold a segment as well.
 fn also_on(fleet: &Fleet, path: &Path, drive: usize) -> Vec<usize> {
     let name = path.file_name().unwrap();
@@ -431,14 +449,22 @@ fn a_place_that_a_drive_cannot_read_met_by_a_rebuild_costs_nothing() {
         let holds = |drive: &usize| {
             fs::read_dir(scene.fleet.place(*drive).join("pool/segments")).unwrap().count() > 0
         };
-        let lost = (0..failing).filter(holds).find(|drive| !others.contains(drive)).unwrap();
-        eprintln!("{policy:?}: drive {lost} is lost, {} cannot be read", path.display());
-        scene.pull(&[lost]);
-        scene.fleet.wait_until_out(&[lost]).unwrap();
-        scene.fleet.wait_until_healed().unwrap();
-        scene.history.check_all(&scene.fleet.site).unwrap();
-        scene.fleet.bring_back(lost).unwrap();
-        scene.fleet.wait_until_healed().unwrap();
+        let holders: Vec<usize> =
+            (0..failing).filter(holds).filter(|drive| !others.contains(drive)).collect();
+        let is_met = holders.into_iter().any(|lost| {
+            eprintln!("{policy:?}: drive {lost} is lost, {} cannot be read", path.display());
+            scene.pull(&[lost]);
+            scene.fleet.wait_until_out(&[lost]).unwrap();
+            scene.fleet.wait_until_healed().unwrap();
+            // With parity the rebuild needs what cannot be read, if both are of one group; a copy is needed by who reads.
+            let by_rebuild = read_errors(&scene.fleet, failing);
+            scene.history.check_all(&scene.fleet.site).unwrap();
+            let by_readers = read_errors(&scene.fleet, failing);
+            scene.fleet.bring_back(lost).unwrap();
+            scene.fleet.wait_until_healed().unwrap();
+            if policy[0] == "--parity" { by_rebuild > 0 } else { by_readers > 0 }
+        });
+        assert!(is_met, "nobody came upon what cannot be read");
         scene.read_all_anew();
         assert!(
             !path.exists() || fs::read(&path).unwrap() == sound,

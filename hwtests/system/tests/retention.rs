@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use system::{Site, differences, expect, noise, said};
 
 /// How long something may take that happens by itself within seconds, on a machine that has much else to do.
@@ -94,6 +94,43 @@ fn a_point_is_held_for_reasons_of_law_until_exactly_that_is_released() {
     wait_until("what is released goes", || site.points().unwrap().len() == 1);
     let (_, words) = said(&mut site.keepfast(&["hold", "--legal", &places[0]]).unwrap(), 1).unwrap();
     assert!(words.contains("web1/files"), "{words}");
+}
+
+#[test]
+fn what_a_policy_would_let_go_is_shown_before_it_holds() {
+    let (site, _) = site_with_points(5);
+    let points = site.points().unwrap();
+    keepfast(&site, &["hold", &format!("web1/files@{}", points[1])]);
+    let rules = ["web1/files", "last=2", "floor-points=1", "floor-age=0s"];
+    let trial = [["plan"].as_slice(), &rules].concat();
+    let shown = keepfast(&site, &trial);
+    assert!(shown.starts_with("Fold 2 points of web1/files ("), "{shown}");
+    assert!(shown.contains(": no count of the policy asks for more"), "{shown}");
+    let json = keepfast(&site, &[trial.as_slice(), &["--json"]].concat());
+    let plan: Value = serde_json::from_str(&json).unwrap();
+    let fold = |number| json!({ "source": 1, "number": number, "reason": "counts" });
+    assert_eq!((&plan["folds"], &plan["folds_count"]), (&json!([fold(1), fold(3)]), &json!(2)), "{json}");
+    // It was a trial: nothing goes by it, now or later.
+    assert!(keepfast(&site, &["plan"]).starts_with("Nothing is to be folded."));
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    assert_eq!(site.points().unwrap()[..5], points);
+    let (_, words) = said(&mut site.keepfast(&["plan", "web1/files", "dayly=2"]).unwrap(), 1).unwrap();
+    assert!(words.contains("dayly"), "{words}");
+    let (_, words) = said(&mut site.keepfast(&["plan", "web1/nothing", "last=2"]).unwrap(), 1).unwrap();
+    assert!(words.contains("nothing"), "{words}");
+
+    keepfast(
+        &site,
+        &[["retention", "set"].as_slice(), &["web1/files", "last=3", "floor-points=1", "floor-age=0s"]]
+            .concat(),
+    );
+    wait_until("what was shown goes", || site.points().unwrap().len() == 4);
+    let kept = site.points().unwrap();
+    assert_eq!(
+        kept[..3],
+        [&points[1], &points[3], &points[4]].map(String::clone),
+        "as was shown, and the newest"
+    );
 }
 
 /// What a policy comes to, day by day: points and bytes.

@@ -21,6 +21,8 @@ pub enum Bug {
     SkipMark,
     /// The parity of a group goes before what stands in for it is there.
     RemoveParityEarly,
+    /// A copy that is bad is said to have been repeated soundly, and left as it is.
+    MendNothing,
 }
 
 #[cfg(feature = "planted-bugs")]

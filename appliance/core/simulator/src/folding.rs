@@ -184,8 +184,8 @@ impl History {
         if self.host.bays.has_crashed() {
             return Ok(());
         }
-        self.host.bays.end_rot();
-        Ok(())
+        let dump = self.pool()?.shared().dump().map_err(Failure::from)?;
+        self.host.bays.end_rot(&|segment| dump.mark.length_of(segment)).map_err(Failure::Breach)
     }
 
     /// Counts everything anew.

@@ -12,7 +12,11 @@ use model::record::Label;
 pub enum Order {
     /// What would go, what stays, and why.
     #[n(0)]
-    Plan,
+    Plan {
+        /// As if this were what is kept of a source.
+        #[n(0)]
+        trial: Option<TrialPolicy>,
+    },
     /// The bounds of the pool and the policy of every source.
     #[n(1)]
     Policies,
@@ -242,6 +246,20 @@ pub struct PlannedFold {
     /// Why, in a word: counts, quota, points or pressure.
     #[n(1)]
     pub reason: String,
+}
+
+/// What might be kept of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct TrialPolicy {
+    /// The machine.
+    #[n(0)]
+    pub machine: Label,
+    /// The source.
+    #[n(1)]
+    pub source: Label,
+    /// The policy, or nothing for the default.
+    #[n(2)]
+    pub text: Option<String>,
 }
 
 /// What is kept of a source.

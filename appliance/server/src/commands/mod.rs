@@ -33,7 +33,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Done> {
         Command::Restore { place, args, data } => restore::run(&place, args, &data),
         Command::Lifeboat(arguments) => lifeboat::run(arguments),
         Command::Mount { directory, data } => mount::run(&directory, &data),
-        Command::Plan(listing) => retention::plan(&listing),
+        Command::Plan { source, rules, listing } => retention::plan(source.as_deref(), &rules, &listing),
         Command::Forecast { admit, change, listing } => {
             retention::forecast(admit.as_deref(), change.as_deref(), &listing)
         }

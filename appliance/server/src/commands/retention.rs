@@ -10,7 +10,7 @@ use retention::quantity::{Size, parse_bytes};
 use retention::{Day, Policy, PoolBounds, SIMULATED, SourceDay, Workload, simulate};
 use serde_json::{Value, json};
 use terminal::Done;
-use wire::keeping::{Admit, Hold, Kept, Order, SourceForecast};
+use wire::keeping::{Admit, Hold, Kept, Order, SourceForecast, TrialPolicy};
 
 use super::source_named;
 use crate::access::Access;
@@ -78,9 +78,14 @@ fn show(listing: &Listing) -> anyhow::Result<Done> {
     Ok(Done::Whole)
 }
 
-pub(crate) fn plan(listing: &Listing) -> anyhow::Result<Done> {
+pub(crate) fn plan(source: Option<&str>, rules: &[String], listing: &Listing) -> anyhow::Result<Done> {
+    let trial = source.map(|source| {
+        let (machine, source) = source_named(source)?;
+        anyhow::Ok(TrialPolicy { machine, source, text: text(rules) })
+    });
+    let order = Order::Plan { trial: trial.transpose()? };
     let access = Access::open(&listing.data.data)?;
-    let Kept::Plan { lines, folds, folds_count } = access.keep(Order::Plan)? else {
+    let Kept::Plan { lines, folds, folds_count } = access.keep(order)? else {
         bail!("the appliance answered something else")
     };
     let mut out = std::io::stdout().lock();

@@ -4,7 +4,7 @@ use model::SourceId;
 use model::archive::ArchiveError;
 use pool::registry::Registry;
 use retention::{FoldReason, Plan, Policy, PoolBounds, plan};
-use wire::keeping::{AuditReport, Kept, Order, PlannedFold, SourcePolicy};
+use wire::keeping::{AuditReport, Kept, Order, PlannedFold, SourcePolicy, TrialPolicy};
 
 use super::foretelling::foretell;
 use super::picture::picture;
@@ -18,8 +18,8 @@ const FOLDS_MAX: usize = 10_000;
 pub(crate) fn answer(appliance: &Appliance, order: Order) -> Result<Kept, ArchiveError> {
     let shared = appliance.storage().shared();
     match order {
-        Order::Plan => {
-            let plan = draw(appliance)?;
+        Order::Plan { trial } => {
+            let plan = draw(appliance, trial)?;
             let lines = shared.registry(|registry| plan.in_words(&|source| name_of(registry, source)));
             let of = |fold: &retention::Fold| PlannedFold {
                 point: model::archive::PointKey { source: fold.source, number: fold.number },
@@ -65,17 +65,24 @@ pub(crate) fn answer(appliance: &Appliance, order: Order) -> Result<Kept, Archiv
     }
 }
 
-/// The plan as the keeper would carry it out.
-fn draw(appliance: &Appliance) -> Result<Plan, ArchiveError> {
+/// The plan as the keeper would carry it out, if a source had the policy that is tried.
+fn draw(appliance: &Appliance, trial: Option<TrialPolicy>) -> Result<Plan, ArchiveError> {
     let shared = appliance.storage().shared();
     let state = picture(shared, appliance.figures())?;
     let (policies, bounds, witness) = shared.registry(|registry| {
         (settings::policies(registry), settings::bounds(registry), settings::witness(registry))
     });
+    let mut policies = policies?;
+    if let Some(TrialPolicy { machine, source, text }) = trial {
+        let source = appliance.source_named(&machine, &source)?;
+        let policy = text.map(|text| Policy::parse(&text).map_err(|error| unreadable(&error))).transpose()?;
+        policies.remove(&source);
+        policies.extend(policy.map(|policy| (source, policy)));
+    }
     let mut now = witness.now();
     let witnessed = std::time::Duration::from_nanos(shared.witnessed().unwrap_or(0));
     now.witnessed.0 = now.witnessed.0.max(witnessed);
-    Ok(plan(&state, &policies?, &bounds?, &now))
+    Ok(plan(&state, &policies, &bounds?, &now))
 }
 
 fn policies(registry: &Registry) -> Result<Kept, ArchiveError> {

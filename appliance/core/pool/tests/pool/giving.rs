@@ -297,11 +297,7 @@ fn a_point_with_a_page_that_cannot_be_read_keeps_what_it_holds_and_no_other_does
         rot(&disk, &path, page, IN_PAYLOAD);
         let mut pool = open(&disk, 2, options()).unwrap();
         drop_points(&mut pool, &home, 1..=10);
-        for _ in 0..60 {
-            eprintln!("{:?}", pool.reclaim(Thrift(1), Effort { births: 7, bytes: 1 }));
-        }
-        let freed = reclaim(&mut pool);
-        assert!(freed > 0, "what others held comes back");
+        assert!(reclaim(&mut pool) > 0, "what others held comes back");
         let damage = pool.shared().damage();
         assert!(damage.iter().any(|line| line.contains("is not given back")), "{damage:?}");
         assert_eq!(read_points(&pool), [11, 12]);

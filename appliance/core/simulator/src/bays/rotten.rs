@@ -17,6 +17,10 @@ pub(super) struct Rot {
     byte: Option<u8>,
 }
 
+fn number(name: &str) -> Option<SegmentNumber> {
+    u64::from_str_radix(name.strip_suffix(".seg")?, 16).ok().map(SegmentNumber)
+}
+
 fn byte_of(disk: &SimDisk, path: &str, bit: u64) -> Option<u8> {
     disk.files().get(path)?.get(usize::try_from(bit / 8).ok()?).copied()
 }
@@ -36,7 +40,6 @@ impl Bays {
         if self.bays.iter().any(|bay| bay.stand == Stand::Failing) {
             return;
         }
-        let number = |name: &str| u64::from_str_radix(name.strip_suffix(".seg")?, 16).ok().map(SegmentNumber);
         for bay in self.bays.iter().filter(|bay| bay.stand == Stand::Serving) {
             bay.disk.sync_directory("set/writing").ok();
         }
@@ -58,15 +61,21 @@ impl Bays {
         }
     }
 
-    /// All copies were looked at. A bit in what nothing covers turns back.
-    pub(crate) fn end_rot(&mut self) {
-        let Some(rot) = self.rot.take() else { return };
+    /// All copies were looked at: the bit is as it was written, unless nothing covers it. Then it turns back. `length_of` says
+    /// how many bytes of a segment count.
+    pub(crate) fn end_rot(&mut self, length_of: &dyn Fn(SegmentNumber) -> Option<u64>) -> Result<(), String> {
+        let Some(rot) = self.rot.take() else { return Ok(()) };
         let bay = self.bays.iter().find(|bay| bay.drive == Some(rot.drive));
         let is_as_it_was = |disk: &SimDisk| byte_of(disk, &rot.path, rot.bit) == rot.byte;
         if let Some(bay) = bay.filter(|bay| is_as_it_was(&bay.disk)) {
+            let number = rot.path.strip_prefix("segments/").and_then(number);
+            if number.and_then(length_of).is_some_and(|length| rot.bit / 8 < length) {
+                return Err(format!("bit {} of {} is bad on a drive, and was not mended", rot.bit, rot.path));
+            }
             // The segment may be gone.
             bay.disk.flip(&rot.path, rot.bit).ok();
         }
+        Ok(())
     }
 
     /// What the set is about to work on.

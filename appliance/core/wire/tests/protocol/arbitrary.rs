@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use wire::drive::{DriveAnswer, DriveOrder, DriveRow, Newcomer, Placement};
 use wire::keeping::{
     AdmissionFigures, Admit, AuditReport, DriveForecast, Foretold, Hold, Kept, Order, PlannedFold,
-    SourceForecast, SourcePolicy,
+    SourceForecast, SourcePolicy, TrialPolicy,
 };
 use wire::message::{
     ChunkResult, DamagedPoint, PoolStatus, Reply, Request, StoredChange, StoredItem, VerifyReport,
@@ -260,7 +260,9 @@ fn drive_answer() -> impl Strategy<Value = DriveAnswer> {
 fn order() -> impl Strategy<Value = Order> {
     let hold = prop_oneof![Just(Hold::Pin), Just(Hold::Legal)];
     prop_oneof![
-        Just(Order::Plan),
+        option::of((label(), label(), option::of(text()))).prop_map(|trial| Order::Plan {
+            trial: trial.map(|(machine, source, text)| TrialPolicy { machine, source, text }),
+        }),
         Just(Order::Policies),
         option::of(text()).prop_map(|text| Order::SetBounds { text }),
         (label(), label(), option::of(text())).prop_map(|(machine, source, text)| Order::SetPolicy {

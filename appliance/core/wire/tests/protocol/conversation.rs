@@ -91,7 +91,7 @@ fn all() -> Vec<(Request, usize)> {
         (Request::Revoke { machine }, 0),
         (Request::Status, 0),
         (Request::Verify { point: None }, 0),
-        (Request::Keep { order: Order::Plan }, 0),
+        (Request::Keep { order: Order::Plan { trial: None } }, 0),
         (Request::Drives { order: DriveOrder::List }, 0),
     ]
 }
