@@ -19,6 +19,9 @@ use crate::parity::GroupReader;
 use crate::planted::{self, Bug};
 use crate::set::{Shared, locked, no_copy};
 
+/// Bytes that a drive or its file system reads and writes at once at least.
+const SECTOR: u64 = 4096;
+
 /// A copy that a handle has open.
 #[derive(Clone)]
 struct Copy {
@@ -270,15 +273,33 @@ impl SetFile {
         worst.unwrap_or_else(|| no_copy(Operation::Read, &self.path))
     }
 
-    /// Writes `bytes` over a copy that has something else there; whether it had.
-    fn mend_copy(&self, copy: &Copy, path: &str, offset: u64, bytes: &[u8]) -> Result<bool, DiskError> {
+    /// Writes `bytes` over one of some copies that has something else there; whether it had.
+    fn mend_copy(
+        &self,
+        copies: &[Copy],
+        copy: &Copy,
+        path: &str,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<bool, DiskError> {
         let mut found = vec![0; bytes.len()];
         copy.file.forget_cached()?;
         if copy.file.read_at(offset, &mut found).is_ok() && found == bytes {
             return Ok(false);
         }
         let file = copy.member.disk.open(path, Access::ReadWrite)?;
-        file.write_at(offset, bytes)?;
+        if file.write_at(offset, bytes).is_err() {
+            // To write a part of a block the rest is read, which fails where the drive cannot read it.
+            let start = offset / SECTOR * SECTOR;
+            let end = (offset + bytes.len() as u64).next_multiple_of(SECTOR).min(file.length()?);
+            let mut blocks = vec![0; usize::try_from(end - start).unwrap_or(0)];
+            self.read_from(copies, start, &mut blocks)?;
+            let at = usize::try_from(offset - start).unwrap_or(0);
+            if let Some(part) = blocks.get_mut(at..at + bytes.len()) {
+                part.copy_from_slice(bytes);
+            }
+            file.write_at(start, &blocks)?;
+        }
         file.sync_data()?;
         file.forget_cached()?;
         file.read_at(offset, &mut found)?;
@@ -350,7 +371,7 @@ impl File for SetFile {
         let copies = self.copies_of(&state);
         let (mut mended, mut failure) = (0, None);
         for copy in &copies {
-            match self.mend_copy(copy, &state.path, offset, bytes) {
+            match self.mend_copy(&copies, copy, &state.path, offset, bytes) {
                 Ok(changed) => mended += u32::from(changed),
                 Err(error) => {
                     copy.member.count_write_error();
