@@ -27,6 +27,8 @@ const SECTOR: u64 = 4096;
 struct Copy {
     member: Arc<Member>,
     file: Arc<dyn File>,
+    /// The generation from which on the member has it.
+    since: u64,
 }
 
 /// The copies that a handle has open.
@@ -56,10 +58,11 @@ impl SetFile {
         access: Access,
         files: Vec<(Arc<Member>, Arc<dyn File>)>,
     ) -> Self {
-        if access == Access::ReadWrite {
-            node.state().writers += 1;
-        }
-        let copies = files.into_iter().map(|(member, file)| Copy { member, file }).collect();
+        let mut state = node.state();
+        state.writers += u32::from(access == Access::ReadWrite);
+        let copy = |(member, file)| Copy { since: state.since(&member).unwrap_or(0), member, file };
+        let copies = files.into_iter().map(copy).collect();
+        drop(state);
         let opened = Mutex::new(Opened { generation: node.generation(), copies });
         Self { shared: shared.clone(), node, path: path.into(), access, opened, reader: Mutex::default() }
     }
@@ -80,14 +83,16 @@ impl SetFile {
     fn copies_of(&self, state: &NodeState) -> Vec<Copy> {
         let mut opened = locked(&self.opened);
         if opened.generation != self.node.generation() && !state.removed {
-            let held = |copy: &Copy| state.holders.iter().any(|member| Arc::ptr_eq(member, &copy.member));
-            opened.copies.retain(held);
+            opened.copies.retain(|copy| state.since(&copy.member) == Some(copy.since));
             for member in state.serving() {
                 if opened.copies.iter().any(|copy| Arc::ptr_eq(&copy.member, &member)) {
                     continue;
                 }
                 match member.disk.open(&state.path, self.access) {
-                    Ok(file) => opened.copies.push(Copy { member, file }),
+                    Ok(file) => {
+                        let since = state.since(&member).unwrap_or(0);
+                        opened.copies.push(Copy { member, file, since });
+                    }
                     Err(_) => member.count_read_error(),
                 }
             }

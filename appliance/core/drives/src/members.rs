@@ -221,7 +221,7 @@ impl Shared {
         drop(state);
         for node in nodes.iter().filter(|node| node.class == crate::layout::Class::Everywhere) {
             let mut inner = node.state();
-            if !inner.removed && !inner.holders.iter().any(|other| Arc::ptr_eq(other, &member)) {
+            if !inner.removed && inner.since(&member).is_none() {
                 node.add_holder(&mut inner, member.clone());
             }
         }

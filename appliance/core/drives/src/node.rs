@@ -13,7 +13,7 @@ use crate::set::locked;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) class: Class,
-    /// Grows when a copy is added.
+    /// Grows when a copy is added or removed.
     generation: AtomicU64,
     state: Mutex<NodeState>,
 }
@@ -22,8 +22,8 @@ pub(crate) struct Node {
 #[derive(Debug, Default)]
 pub(crate) struct NodeState {
     pub(crate) path: String,
-    /// Members with a whole copy, among them some that are out of service since.
-    pub(crate) holders: Vec<Arc<Member>>,
+    /// Who has a whole copy, among them some that are out of service since.
+    pub(crate) holders: Vec<Holder>,
     /// Handles that may write.
     pub(crate) writers: u32,
     /// Something was written since the last sync.
@@ -36,6 +36,15 @@ pub(crate) struct NodeState {
     pub(crate) growing: Option<Growing>,
 }
 
+/// A member with a whole copy.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    member: Arc<Member>,
+    /// The generation of the file from which on it has this copy. One that was removed and made again is another file,
+    /// and who has the first one open would write to what has no name.
+    since: u64,
+}
+
 /// A copy that is being made.
 #[derive(Clone, Debug)]
 pub(crate) struct Growing {
@@ -44,6 +53,7 @@ pub(crate) struct Growing {
 
 impl Node {
     pub(crate) fn new(class: Class, path: &str, holders: Vec<Arc<Member>>) -> Arc<Self> {
+        let holders = holders.into_iter().map(|member| Holder { member, since: 0 }).collect();
         let state = NodeState { path: path.to_owned(), holders, ..NodeState::default() };
         Arc::new(Self { class, generation: AtomicU64::new(0), state: Mutex::new(state) })
     }
@@ -58,13 +68,13 @@ impl Node {
 
     /// Enters a member that has a whole copy from here on.
     pub(crate) fn add_holder(&self, state: &mut NodeState, member: Arc<Member>) {
-        state.holders.push(member);
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        let since = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        state.holders.push(Holder { member, since });
     }
 
     /// Strikes out a member that has none any more.
     pub(crate) fn remove_holder(&self, state: &mut NodeState, index: usize) {
-        state.holders.retain(|member| member.index != index);
+        state.holders.retain(|holder| holder.member.index != index);
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 }
@@ -72,6 +82,12 @@ impl Node {
 impl NodeState {
     /// Members in service with a whole copy.
     pub(crate) fn serving(&self) -> Vec<Arc<Member>> {
-        self.holders.iter().filter(|member| member.serves()).cloned().collect()
+        let members = self.holders.iter().map(|holder| &holder.member);
+        members.filter(|member| member.serves()).cloned().collect()
+    }
+
+    /// The generation from which on a member has its copy, if it has one.
+    pub(crate) fn since(&self, member: &Arc<Member>) -> Option<u64> {
+        self.holders.iter().find(|holder| Arc::ptr_eq(&holder.member, member)).map(|holder| holder.since)
     }
 }

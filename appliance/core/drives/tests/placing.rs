@@ -9,6 +9,8 @@ use medium::Disk;
 use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
 use world::{Rig, bytes, get, path, prepare, put, work};
 
+const TWO: Policy = Policy::Copies(2);
+
 /// Shards of a group that came to lie on one drive go with it: that is said, and ends as soon as there is another drive.
 #[test]
 fn shards_beside_each_other_are_at_risk_until_they_are_apart() {
@@ -88,6 +90,29 @@ fn what_is_written_while_a_drive_is_emptied_has_all_its_copies() {
     put(&set, 1, &bytes(1, 5_000)).unwrap();
     assert_eq!(set.at_risk(), []);
     assert!(rig.disks.iter().all(|disk| disk.files().contains_key(&path(1))));
+}
+
+#[test]
+fn what_is_written_goes_to_the_copy_that_was_made_again_and_not_to_the_one_that_was_removed() {
+    let rig = Rig::new(25, 2);
+    let set = rig.create(TWO);
+    prepare(&set);
+    let file = set.create(&path(1)).unwrap();
+    let content = bytes(1, 3_000);
+    file.write_at(0, &content[..1_000]).unwrap();
+    file.sync_data().unwrap();
+    set.sync_directory("segments").unwrap();
+    // Nobody writes between the one and the other.
+    set.set_policy(Policy::Copies(1)).unwrap();
+    assert!(work(&set) > 0);
+    set.set_policy(TWO).unwrap();
+    assert!(work(&set) > 0);
+    file.write_at(1_000, &content[1_000..]).unwrap();
+    file.sync_data().unwrap();
+    for disk in &rig.disks {
+        let disk = disk.image(Survival::Nothing, &mut Random::new(1));
+        assert_eq!(get(&disk, &path(1)).unwrap(), content, "each drive has all of it");
+    }
 }
 
 #[test]
