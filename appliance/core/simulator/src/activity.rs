@@ -108,8 +108,7 @@ impl Cuts {
     pub fn missing(&self) -> Vec<String> {
         let all: u64 = self.nested.iter().sum();
         let few = |count: u64| all >= 20_000 && count < all / 1000;
-        let expected = |activity: &Activity| *activity != Activity::Mending;
-        let at = Activity::ALL.into_iter().filter(expected).filter(|activity| few(self.at(*activity)));
+        let at = Activity::ALL.into_iter().filter(|activity| few(self.at(*activity)));
         let at = at.map(|activity| activity.name().to_owned());
         let deep = (1..=4).filter(|depth| few(self.nested[*depth..].iter().sum()));
         at.chain(deep.map(|depth| format!("{depth} crashes into recoveries in a row"))).collect()

@@ -153,6 +153,11 @@ fn copies_that_differ_after_a_crash_are_found() {
 }
 
 #[test]
+fn a_bad_copy_that_is_left_as_it_is_is_found() {
+    println!("{}", found_in_drives(DrivesBug::MendNothing));
+}
+
+#[test]
 fn parity_that_goes_early_is_missed() {
     println!("{}", found_in_drives(DrivesBug::RemoveParityEarly));
 }
