@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::history::History;
 use crate::loopback::{Filesystem, LoopDisk};
-use crate::program::{expect, run};
+use crate::program::{Running, expect, run};
 use crate::site::Site;
 
 /// How long the appliance may take to put things in order by itself.
@@ -43,20 +43,14 @@ impl Fleet {
             fleet.add(&fleet.place(number), if number == 0 { policy } else { &[] })?;
         }
         let first = fleet.site.data().join("pool");
-        fleet.keepfast(&["drive", "retire", &fleet.drive_at(&first)?])?;
+        fleet.site.operate(&["drive", "retire", &fleet.drive_at(&first)?])?;
         fleet.wait_for("the first folder is retired", |found| row_at(found, &first).is_none())?;
         Ok(fleet)
     }
 
-    /// What `keepfast` says, which has to succeed.
-    pub fn keepfast(&self, arguments: &[&str]) -> Result<String> {
-        let said = expect(&mut self.site.keepfast(arguments)?, 0);
-        said.with_context(|| self.site.log().unwrap_or_default())
-    }
-
     /// Adds a directory as a drive.
     pub fn add(&self, place: &Path, policy: &[&str]) -> Result<()> {
-        self.keepfast(&[&["drive", "add", text(place)], policy].concat()).map(drop)
+        self.site.operate(&[&["drive", "add", text(place)], policy].concat()).map(drop)
     }
 
     /// `keepfast drive list`.
@@ -154,6 +148,12 @@ impl Fleet {
 
     /// Plugs a drive in again and takes it back.
     pub fn bring_back(&mut self, drive: usize) -> Result<()> {
+        ensure!(self.begin_return(drive)?.wait()?.success(), "{}", self.site.log()?);
+        self.wait_until_back(drive)
+    }
+
+    /// Plugs a drive in again and has it taken back.
+    pub fn begin_return(&mut self, drive: usize) -> Result<Running> {
         let begun = Instant::now();
         // Files of it that are open are let go of one by one.
         while !self.away.remove(&drive)
@@ -163,8 +163,12 @@ impl Fleet {
             std::thread::sleep(Duration::from_millis(100));
         }
         self.disks[drive].mount()?;
+        Running::start(&mut self.site.keepfast(&["drive", "rejoin", text(&self.place(drive))])?)
+    }
+
+    /// Waits until a drive is in service.
+    pub fn wait_until_back(&self, drive: usize) -> Result<()> {
         let place = self.place(drive);
-        self.keepfast(&["drive", "rejoin", text(&place)])?;
         self.wait_for("the drive is back", |found| {
             row_at(found, &place).is_some_and(|row| row["state"] == "in service")
         })

@@ -6,6 +6,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -18,6 +19,8 @@ const CUT: &str =
 
 /// Bytes of a block.
 const BLOCK: u64 = 4096;
+/// How long the kernel may remember what it was told to forget.
+const FORGOTTEN_MAX: Duration = Duration::from_secs(20);
 
 /// Which filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +96,7 @@ impl LoopDisk {
     }
 
     /// Makes the block in the middle of a file unreadable (EIO) until it is written again. Only where the filesystem is
-    /// btrfs, and the file is longer than a block and like no other.
+    /// btrfs, and the file is longer than a block, like no other, and durable.
     pub fn lose_block(&self, file: &Path) -> Result<()> {
         let open = std::fs::File::open(file)?;
         let middle = open.metadata()?.len() / 2 / BLOCK * BLOCK;
@@ -112,7 +115,13 @@ impl LoopDisk {
         // Also where it was before and is no more.
         ensure!(found > 0, "{} is not found on its drive", file.display());
         image.sync_all()?;
-        rustix::fs::fadvise(&open, 0, None, rustix::fs::Advice::DontNeed)?;
+        // What somebody is looking at stays in the kernel's memory for a moment.
+        let begun = Instant::now();
+        while open.read_exact_at(&mut start, middle).is_ok() {
+            ensure!(begun.elapsed() < FORGOTTEN_MAX, "the kernel still remembers {}", file.display());
+            rustix::fs::fadvise(&open, 0, None, rustix::fs::Advice::DontNeed)?;
+            std::thread::sleep(Duration::from_millis(10));
+        }
         Ok(())
     }
 

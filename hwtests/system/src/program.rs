@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -86,9 +87,26 @@ impl Running {
         self.signal(Signal::INT)
     }
 
-    /// Stops it where it is; [`Self::thaw`] lets it go on.
+    /// Stops it where it is; [`Self::thaw`] lets it go on. What its threads were asking of the kernel is over then.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        while !self.is_stopped()? {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
+    }
+
+    /// Whether none of its threads runs; also if it has ended.
+    fn is_stopped(&self) -> Result<bool> {
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.id()))? {
+            // One that is gone runs no more.
+            let status = std::fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+            let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+            if state.is_some_and(|state| !state.trim().starts_with(['T', 'Z', 'X'])) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Lets it go on after [`Self::freeze`].

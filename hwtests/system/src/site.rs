@@ -14,6 +14,9 @@ use crate::program::{Running, expect, program, run};
 /// How long an appliance may take to open its doors.
 const START_MAX: Duration = Duration::from_secs(60);
 
+/// How long an appliance may take to bring something about by itself.
+const ORDER_MAX: Duration = Duration::from_secs(300);
+
 /// An appliance with an agent that has joined it as `web1`.
 #[derive(Debug)]
 pub struct Site {
@@ -92,6 +95,12 @@ impl Site {
         let mut command = Command::new(program("keepfast")?);
         command.args(arguments).env("KEEPFAST_DATA", &self.data);
         Ok(command)
+    }
+
+    /// A command of the operator that has to succeed; what it says.
+    pub fn operate(&self, arguments: &[&str]) -> Result<String> {
+        let said = expect(&mut self.keepfast(arguments)?, 0);
+        said.with_context(|| self.log().unwrap_or_default())
     }
 
     /// A command of the agent.
@@ -213,6 +222,16 @@ impl Site {
         let log = self.log()?;
         let said = log.lines().skip_while(|line| !line.contains("recovery key")).nth(2);
         Ok(said.context("the log has a recovery key")?.trim().to_owned())
+    }
+
+    /// Waits until something is so that the appliance brings about by itself; fails with its log after five minutes.
+    pub fn wait_until(&self, what: &str, mut is_so: impl FnMut() -> bool) -> Result<()> {
+        let begun = Instant::now();
+        while !is_so() {
+            ensure!(begun.elapsed() < ORDER_MAX, "{what}: not so after {ORDER_MAX:?}\n{}", self.log()?);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 
     /// Waits until the log has all of these words behind each other in a line; fails after ten seconds.

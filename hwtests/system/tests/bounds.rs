@@ -20,18 +20,7 @@ fn stored(site: &Site) -> u64 {
     segments.map(|entry| entry.unwrap().metadata().map_or(0, |found| found.len())).sum()
 }
 
-/// How long something may take that happens by itself within seconds, on a machine that has much else to do.
-const WAIT_MAX: Duration = Duration::from_secs(300);
-
 /// Waits until something holds.
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < WAIT_MAX, "{what} at last");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
 /// A site with a source of one file.
 fn site_with_tree() -> (Site, PathBuf) {
     let site = Site::start().unwrap();
@@ -48,10 +37,6 @@ fn back_up(site: &Site, tree: &Path, number: u64) {
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
 }
 
-fn keepfast(site: &Site, arguments: &[&str]) -> String {
-    expect(&mut site.keepfast(arguments).unwrap(), 0).unwrap()
-}
-
 #[test]
 fn points_go_as_their_policy_says_and_their_room_comes_back() {
     let (mut site, tree) = site_with_tree();
@@ -59,27 +44,27 @@ fn points_go_as_their_policy_says_and_their_room_comes_back() {
         back_up(&site, &tree, number);
     }
     assert_eq!((site.points().unwrap().len(), stored(&site) > 190 * MIB), (8, true));
-    let plan = keepfast(&site, &["plan"]);
+    let plan = site.operate(&["plan"]).unwrap();
     assert!(plan.starts_with("Nothing is to be folded.\nKeep 8 points of web1/files: "), "{plan}");
     let points = site.points().unwrap();
     let pinned = format!("web1/files@{}", points[1]);
-    keepfast(&site, &["hold", &pinned]);
-    keepfast(&site, &["retention", "set", "web1/files", "last=2", "floor-points=1", "floor-age=0s"]);
-    let shown = keepfast(&site, &["retention", "show"]);
+    site.operate(&["hold", &pinned]).unwrap();
+    site.operate(&["retention", "set", "web1/files", "last=2", "floor-points=1", "floor-age=0s"]).unwrap();
+    let shown = site.operate(&["retention", "show"]).unwrap();
     assert!(shown.contains("web1/files\tlast=2 floor-points=1 floor-age=0s\n"), "{shown}");
-    wait_until("points go", || site.points().unwrap().len() == 3);
-    wait_until("room comes back", || stored(&site) < 110 * MIB);
+    site.wait_until("points go", || site.points().unwrap().len() == 3).unwrap();
+    site.wait_until("room comes back", || stored(&site) < 110 * MIB).unwrap();
     let kept = [&points[1], &points[6], &points[7]].map(String::clone);
     assert_eq!(site.points().unwrap(), kept);
     site.verify().unwrap();
 
-    keepfast(&site, &["hold", "--release", &pinned]);
-    wait_until("what is no longer held goes", || site.points().unwrap().len() == 2);
+    site.operate(&["hold", "--release", &pinned]).unwrap();
+    site.wait_until("what is no longer held goes", || site.points().unwrap().len() == 2).unwrap();
     let restored = site.restore("latest", &tree).unwrap();
     assert_eq!(differences(&tree, &restored).unwrap(), "");
     // Also from the segments alone.
     site.stop_server().unwrap();
-    keepfast(&site, &["pool", "rebuild-catalog"]);
+    site.operate(&["pool", "rebuild-catalog"]).unwrap();
     site.start_server().unwrap();
     assert_eq!(site.points().unwrap(), kept[1..]);
     site.verify().unwrap();
@@ -89,34 +74,34 @@ fn points_go_as_their_policy_says_and_their_room_comes_back() {
 fn a_bounded_pool_folds_under_pressure_and_refuses_what_floors_leave_no_room_for() {
     let (site, tree) = site_with_tree();
     back_up(&site, &tree, 0);
-    keepfast(&site, &["retention", "set", "web1/files", "floor-points=1", "floor-age=0s"]);
-    keepfast(&site, &["retention", "bounds", "capacity=400MiB", "high=60%", "low=50%"]);
+    site.operate(&["retention", "set", "web1/files", "floor-points=1", "floor-age=0s"]).unwrap();
+    site.operate(&["retention", "bounds", "capacity=400MiB", "high=60%", "low=50%"]).unwrap();
     for number in 1..=20 {
         back_up(&site, &tree, number);
-        wait_until("the pool gets below its high-water mark", || stored(&site) < 260 * MIB);
+        site.wait_until("the pool gets below its high-water mark", || stored(&site) < 260 * MIB).unwrap();
     }
     let left = site.points().unwrap().len();
     assert!((2..12).contains(&left), "{left} points are left");
     site.verify().unwrap();
 
     // Until here it may have gone on folding, down to its low-water mark.
-    keepfast(&site, &["retention", "set", "web1/files", "floor-points=1", "floor-age=30d"]);
+    site.operate(&["retention", "set", "web1/files", "floor-points=1", "floor-age=30d"]).unwrap();
     let kept = site.points().unwrap();
-    keepfast(&site, &["retention", "bounds", "capacity=100MiB"]);
+    site.operate(&["retention", "bounds", "capacity=100MiB"]).unwrap();
     let refused = |site: &Site| {
         let output = run(&mut site.agent(&["backup"]).unwrap()).unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     fs::write(tree.join("file"), noise(99, 24 << 20)).unwrap();
-    wait_until("new data is refused", || refused(&site).0 == Some(1));
+    site.wait_until("new data is refused", || refused(&site).0 == Some(1)).unwrap();
     let (_, words) = refused(&site);
     assert!(words.contains("web1/files") && words.contains("100MiB") || words.contains("floor"), "{words}");
     let there = site.points().unwrap();
     assert!(kept.iter().all(|point| there.contains(point)), "{kept:?} were kept, {there:?} are there");
     site.verify().unwrap();
 
-    keepfast(&site, &["retention", "bounds"]);
-    wait_until("it recovers by itself", || refused(&site).0 == Some(0));
+    site.operate(&["retention", "bounds"]).unwrap();
+    site.wait_until("it recovers by itself", || refused(&site).0 == Some(0)).unwrap();
     assert_eq!(differences(&tree, &site.restore("latest", &tree).unwrap()).unwrap(), "");
 }
 
@@ -126,8 +111,8 @@ fn a_backup_that_would_pass_the_capacity_waits_for_points_to_go() {
     for number in 1..=3 {
         back_up(&site, &tree, number);
     }
-    keepfast(&site, &["retention", "set", "web1/files", "floor-points=1", "floor-age=0s"]);
-    keepfast(&site, &["retention", "bounds", "capacity=110MiB", "high=95%", "low=90%"]);
+    site.operate(&["retention", "set", "web1/files", "floor-points=1", "floor-age=0s"]).unwrap();
+    site.operate(&["retention", "bounds", "capacity=110MiB", "high=95%", "low=90%"]).unwrap();
     let before = site.points().unwrap();
     assert!(before.len() == 3 && stored(&site) > 70 * MIB);
     fs::write(tree.join("file"), noise(77, 24 << 20)).unwrap();
@@ -147,7 +132,7 @@ fn a_backup_that_would_pass_the_capacity_waits_for_points_to_go() {
     let log = site.log().unwrap();
     let (full, folded) = (log.find("the pool is full").unwrap(), log.find("a point was folded").unwrap());
     assert!(full < folded && site.points().unwrap().len() < 4, "points went while it waited");
-    wait_until("the pool is within its capacity", || stored(&site) < 110 * MIB);
+    site.wait_until("the pool is within its capacity", || stored(&site) < 110 * MIB).unwrap();
     assert_eq!(differences(&tree, &site.restore("latest", &tree).unwrap()).unwrap(), "");
     site.verify().unwrap();
 }
@@ -177,19 +162,21 @@ fn a_point_that_is_read_in_a_mount_stays_to_the_end_while_fifty_others_go() {
         assert!(piece == whole[from..from + PIECE], "what is read at {from} is not what was protected");
         position.set((from + PIECE).min(whole.len() - PIECE));
     };
-    keepfast(&site, &["retention", "set", "web1/files", "last=1", "floor-points=1", "floor-age=0s"]);
-    wait_until("others go", || {
+    site.operate(&["retention", "set", "web1/files", "last=1", "floor-points=1", "floor-age=0s"]).unwrap();
+    site.wait_until("others go", || {
         read_on();
         site.points().unwrap().len() == 2
-    });
-    wait_until("room comes back", || {
+    })
+    .unwrap();
+    site.wait_until("room comes back", || {
         read_on();
         stored(&site) < 40 * MIB
-    });
+    })
+    .unwrap();
     assert!(read(0, whole.len()).unwrap() == whole, "the open file reads right to its end");
     drop(open);
     assert_eq!(mount.end().unwrap().code(), Some(0));
-    wait_until("what nobody reads goes", || site.points().unwrap().len() == 1);
+    site.wait_until("what nobody reads goes", || site.points().unwrap().len() == 1).unwrap();
     site.verify().unwrap();
 }
 
@@ -211,21 +198,21 @@ fn room_comes_back_within_a_minute_while_another_backup_is_under_way() {
         .unwrap();
     let before = stored(&site);
     let mut backup = Running::start(&mut site.agent_named("far", &["backup"]).unwrap()).unwrap();
-    wait_until("a backup is under way", || stored(&site) > before + 100 * MIB);
+    site.wait_until("a backup is under way", || stored(&site) > before + 100 * MIB).unwrap();
     backup.freeze().unwrap();
     assert!(backup.ended().unwrap().is_none());
     let of_web1 = |site: &Site| {
-        let rows = keepfast(site, &["points", "--json"]);
+        let rows = site.operate(&["points", "--json"]).unwrap();
         rows.matches("web1").count()
     };
     assert_eq!(of_web1(&site), 8);
 
     let set = Instant::now();
-    keepfast(&site, &["retention", "set", "web1/files", "last=1", "floor-points=1", "floor-age=0s"]);
+    site.operate(&["retention", "set", "web1/files", "last=1", "floor-points=1", "floor-age=0s"]).unwrap();
     // What was on its way when the agent stopped has come.
     let with_all = stored(&site);
-    wait_until("points go", || of_web1(&site) == 1);
-    wait_until("room comes back", || stored(&site) < with_all - 100 * MIB);
+    site.wait_until("points go", || of_web1(&site) == 1).unwrap();
+    site.wait_until("room comes back", || stored(&site) < with_all - 100 * MIB).unwrap();
     let took = set.elapsed();
     assert!(took < Duration::from_secs(60), "it took {took:?}");
     assert!(backup.ended().unwrap().is_none(), "nobody waited for the backup");
@@ -233,7 +220,7 @@ fn room_comes_back_within_a_minute_while_another_backup_is_under_way() {
     backup.thaw().unwrap();
     assert!(backup.wait().unwrap().success(), "{}", site.log().unwrap());
     let out = site.path("out");
-    keepfast(&site, &["restore", "far/files@latest", "--to", out.to_str().unwrap()]);
+    site.operate(&["restore", "far/files@latest", "--to", out.to_str().unwrap()]).unwrap();
     assert_eq!(differences(&far, &out.join(far.strip_prefix("/").unwrap())).unwrap(), "");
     site.verify().unwrap();
 }

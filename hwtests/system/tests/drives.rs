@@ -16,7 +16,7 @@ const MIB: u64 = 1 << 20;
 
 /// How many points are marked as damaged.
 fn marked(fleet: &Fleet) -> usize {
-    let rows = fleet.keepfast(&["points", "--json"]).unwrap();
+    let rows = fleet.site.operate(&["points", "--json"]).unwrap();
     let rows: Value = serde_json::from_str(&rows).unwrap();
     rows.as_array().unwrap().iter().filter(|row| row["damaged"].as_u64().unwrap() > 0).count()
 }
@@ -68,7 +68,7 @@ fn a_source_is_kept_as_it_asks_whatever_the_rest_is() {
         fleet.restart().unwrap();
     }
     let policy =
-        |policy: &str, source: &str| fleet.keepfast(&["drive", "policy", policy, "--source", source]);
+        |policy: &str, source: &str| fleet.site.operate(&["drive", "policy", policy, "--source", source]);
     assert_eq!(
         policy("copies=2", "web1/files").unwrap(),
         "what web1/files has is kept with copies=2 from here on\n"
@@ -100,16 +100,16 @@ fn a_source_is_kept_as_it_asks_whatever_the_rest_is() {
     let words = refused(&["drive", "policy", "copies=2", "--source", "web1/nothing"]);
     assert!(words.contains("the source web1/nothing"), "{words}");
     // A drive that is needed for that stays until it is not.
-    fleet.keepfast(&["drive", "policy", "copies=3", "--source", "web1/files"]).unwrap();
+    fleet.site.operate(&["drive", "policy", "copies=3", "--source", "web1/files"]).unwrap();
     let leaving = fleet.place(2);
-    let words = fleet.keepfast(&["drive", "retire", &fleet.drive_at(&leaving).unwrap()]).unwrap();
+    let words = fleet.site.operate(&["drive", "retire", &fleet.drive_at(&leaving).unwrap()]).unwrap();
     assert!(words.contains("2 are left in service and 3 are needed"), "{words}");
     assert_eq!(row_at(&fleet.list().unwrap(), &leaving).unwrap()["state"], "retiring");
-    fleet.keepfast(&["drive", "policy", "pool", "--source", "web1/files"]).unwrap();
+    fleet.site.operate(&["drive", "policy", "pool", "--source", "web1/files"]).unwrap();
     fleet.wait_for("the drive is let go of", |found| row_at(found, &leaving).is_none()).unwrap();
     assert_eq!(fleet.list().unwrap()["sources"], json!([]));
     history.conclude(&fleet.site).unwrap();
-    assert!(fleet.keepfast(&["pool", "audit"]).unwrap().ends_with("; 0 wrong\n"));
+    assert!(fleet.site.operate(&["pool", "audit"]).unwrap().ends_with("; 0 wrong\n"));
 }
 
 /// Parity is read by nobody while all is well: the scrub finds what rots of it, and mends it.
@@ -194,7 +194,7 @@ fn stale_cloned_and_foreign_drives_are_refused_with_the_reason() {
     fleet.site.start_server().unwrap();
     for drive in [1, 3] {
         reason_at(&fleet, &places[drive], "rejoin it to bring it up to date");
-        fleet.keepfast(&["drive", "rejoin", text(&fleet.place(drive))]).unwrap();
+        fleet.site.operate(&["drive", "rejoin", text(&fleet.place(drive))]).unwrap();
     }
     let is_well = |row: &Value| row["state"] == "in service" && row["reason"].is_null();
     let of_set = |found: &Value| {
@@ -232,14 +232,14 @@ fn a_drive_is_replaced_and_directories_that_are_no_drives_are_refused() {
     assert!(words.contains("no drive has a UUID"), "{words}");
     assert!(!place.join("pool").exists(), "what was refused left nothing behind");
 
-    fleet.keepfast(&["drive", "replace", &drive[..6], text(&place)]).unwrap();
+    fleet.site.operate(&["drive", "replace", &drive[..6], text(&place)]).unwrap();
     fleet.wait_for("the old drive is let go of", |found| row_at(found, &old).is_none()).unwrap();
     assert!(!old.join("pool/segments").exists(), "nothing of the pool is left on it");
     fleet.wait_until_healed().unwrap();
     let last = fleet.drive_at(&fleet.place(1)).unwrap();
-    fleet.keepfast(&["drive", "policy", "copies=1"]).unwrap();
+    fleet.site.operate(&["drive", "policy", "copies=1"]).unwrap();
     history.conclude(site).unwrap();
-    fleet.keepfast(&["drive", "retire", &last]).unwrap();
+    fleet.site.operate(&["drive", "retire", &last]).unwrap();
     fleet.wait_for("the other drive is let go of", |found| row_at(found, &fleet.place(1)).is_none()).unwrap();
     let words = refused(&["drive", "retire", &fleet.drive_at(&place).unwrap()]);
     assert!(words.contains("is the last one in service"), "{words}");
@@ -267,17 +267,17 @@ fn a_whole_disk_becomes_a_drive_once_its_code_is_typed() {
     assert!(words.contains("it holds ext4"), "{words}");
     let plan = refused(&fleet.site, &["--force"]);
     assert!(plan.contains("LOST     ext4"), "{plan}");
-    fleet.keepfast(&["drive", "add", &device, "--force", "--confirm", &code(&plan)]).unwrap();
+    fleet.site.operate(&["drive", "add", &device, "--force", "--confirm", &code(&plan)]).unwrap();
     let mounts = fleet.site.data().join("drives");
     let place = PathBuf::from(row_at(&fleet.list().unwrap(), &mounts).unwrap()["place"].as_str().unwrap());
     assert!(is_mounted(place.parent().unwrap()).unwrap());
     let words = refused(&fleet.site, &["--force"]);
     assert!(words.contains("of this pool"), "{words}");
 
-    fleet.keepfast(&["drive", "policy", "copies=2"]).unwrap();
+    fleet.site.operate(&["drive", "policy", "copies=2"]).unwrap();
     fleet.wait_until_healed().unwrap();
     let drive = fleet.drive_at(&place).unwrap();
-    let located = fleet.keepfast(&["drive", "locate", &drive[..8], "--seconds", "1"]).unwrap();
+    let located = fleet.site.operate(&["drive", "locate", &drive[..8], "--seconds", "1"]).unwrap();
     assert!(located.contains(&device), "{located}");
     history.change().unwrap();
     expect(&mut fleet.site.agent(&["backup"]).unwrap(), 0).unwrap();
@@ -301,12 +301,12 @@ fn a_whole_disk_becomes_a_drive_once_its_code_is_typed() {
     history.settle(&fleet.site, true).unwrap();
     blank.plug_in().unwrap();
     let device = text(blank.device().unwrap()).to_owned();
-    fleet.keepfast(&["drive", "rejoin", &device]).unwrap();
+    fleet.site.operate(&["drive", "rejoin", &device]).unwrap();
     assert!(is_mounted(place.parent().unwrap()).unwrap());
     fleet.wait_until_healed().unwrap();
     history.check_all(&fleet.site).unwrap();
-    fleet.keepfast(&["drive", "policy", "copies=1"]).unwrap();
-    fleet.keepfast(&["drive", "retire", &drive]).unwrap();
+    fleet.site.operate(&["drive", "policy", "copies=1"]).unwrap();
+    fleet.site.operate(&["drive", "retire", &drive]).unwrap();
     fleet.wait_for("it is unmounted", |_| !place.parent().unwrap().exists()).unwrap();
     history.conclude(&fleet.site).unwrap();
 }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use system::{Dice, Filesystem, History, LoopDisk, Running, Site, Snapshot, expect, noise, run};
 
@@ -45,8 +45,6 @@ fn a_full_disk_is_told_and_a_larger_one_needs_no_restart() {
 const LARGE: usize = 30 * MIB;
 /// How many files there are after a while; each backup replaces one of them.
 const FILES: u64 = 5;
-/// How long something may take that happens by itself within seconds, on a machine that has much else to do.
-const WAIT_MAX: Duration = Duration::from_secs(300);
 /// Points that are never folded.
 const FLOOR: usize = 2;
 
@@ -119,10 +117,6 @@ impl Kept {
     }
 }
 
-fn keepfast(site: &Site, arguments: &[&str]) -> String {
-    expect(&mut site.keepfast(arguments).unwrap(), 0).unwrap()
-}
-
 /// Replaces one of the files.
 fn change(tree: &Path, number: u64) {
     fs::write(tree.join(format!("{}", number % FILES)), noise(number, LARGE)).unwrap();
@@ -145,7 +139,7 @@ fn grow(site: &mut Site, tree: &Path, kept: &mut Kept, ballast: &Path) {
     let left = kept.check_floor(site, FLOOR);
     assert!(left < 35, "nothing was folded: {left} points");
     kept.check_content(site, tree, FLOOR);
-    assert!(keepfast(site, &["pool", "audit"]).ends_with("; 0 wrong\n"));
+    assert!(site.operate(&["pool", "audit"]).unwrap().ends_with("; 0 wrong\n"));
 }
 
 /// Backs up until that is refused, and kills both programs on the way; the words of the refusal.
@@ -175,11 +169,12 @@ fn a_full_drive_is_folded_on(filesystem: Filesystem) {
     let mut kept = Kept(Vec::new());
     kept.back_up(&site, &tree);
     let floor = format!("floor-points={FLOOR}");
-    keepfast(&site, &["retention", "set", "web1/files", "last=1000", &floor, "floor-age=0s"]);
+    site.operate(&["retention", "set", "web1/files", "last=1000", &floor, "floor-age=0s"]).unwrap();
     grow(&mut site, &tree, &mut kept, &ballast);
 
     // Nothing of what is there may go from here on.
-    keepfast(&site, &["retention", "set", "web1/files", "last=1000", "floor-points=1", "floor-age=30d"]);
+    site.operate(&["retention", "set", "web1/files", "last=1000", "floor-points=1", "floor-age=30d"])
+        .unwrap();
     kept.forget_folded(&site);
     let words = back_up_until_refused(&mut site, &tree, &mut kept, &ballast);
     let says_what_is_kept = words.contains("web1/files") && words.contains("floor");
@@ -194,10 +189,8 @@ fn a_full_drive_is_folded_on(filesystem: Filesystem) {
 
     // Room appears, and nothing else changes.
     fs::remove_file(&ballast).unwrap();
-    let begun = Instant::now();
-    while !run(&mut site.agent(&["backup"]).unwrap()).unwrap().status.success() {
-        assert!(begun.elapsed() < WAIT_MAX, "it recovers by itself:\n{}", site.log().unwrap());
-    }
+    let backs_up = || run(&mut site.agent(&["backup"]).unwrap()).unwrap().status.success();
+    site.wait_until("it recovers by itself", backs_up).unwrap();
     kept.note_newest(&site, &tree);
     assert_eq!(kept.check_floor(&site, all + 1), all + 1, "the floor holds as before");
     kept.check_content(&site, &tree, all + 1);

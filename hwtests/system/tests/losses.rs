@@ -167,14 +167,17 @@ impl Scene {
                 let disk = LoopDisk::new(Filesystem::Ext4, DRIVE_BYTES).unwrap();
                 let (let_go, drive) =
                     (self.count(LET_GO), self.fleet.drive_at(&self.fleet.place(leaving)).unwrap());
-                self.fleet.keepfast(&["drive", "replace", &drive, text(&disk.path())]).unwrap();
+                self.fleet.site.operate(&["drive", "replace", &drive, text(&disk.path())]).unwrap();
                 assert!(self.pull_amid(drives, || self.count(LET_GO) == let_go), "it was replaced before");
                 self.fleet.disks.push(disk);
             }
             Retirement => {
                 let leaving = self.fleet.place(self.other_than(drives));
                 let let_go = self.count(LET_GO);
-                self.fleet.keepfast(&["drive", "retire", &self.fleet.drive_at(&leaving).unwrap()]).unwrap();
+                self.fleet
+                    .site
+                    .operate(&["drive", "retire", &self.fleet.drive_at(&leaving).unwrap()])
+                    .unwrap();
                 assert!(self.pull_amid(drives, || self.count(LET_GO) == let_go), "it was empty before");
             }
         }
@@ -185,13 +188,7 @@ impl Scene {
     fn lose_amid(&mut self, moment: Moment, drives: &[usize]) {
         let is_lost = (1..=TRIES).any(|attempt| match moment {
             Backup => self.lose_amid_backup(attempt, drives),
-            Restore => {
-                let out = self.fleet.site.path("other-out");
-                let restore = ["restore", "web1/files@latest", "--to", text(&out)];
-                let is_lost = self.lose_beside(&restore, HALF / 4 / attempt, drives);
-                let _ = fs::remove_dir_all(&out);
-                is_lost
-            }
+            Restore => self.lose_amid_restore(drives),
             Fold => self.lose_amid_fold(attempt, drives),
             Compaction => self.lose_amid_compaction(drives),
             _ => self.lose_beside(&["pool", "verify"], HALF / 4 / attempt, drives),
@@ -205,6 +202,20 @@ impl Scene {
         let is_lost = self.pull_amid(drives, || backup.ended().unwrap().is_none());
         assert!(backup.wait().unwrap().success(), "{}", self.fleet.site.log().unwrap());
         self.history.settle(&self.fleet.site, true).unwrap();
+        is_lost
+    }
+
+    /// Between the first byte that is there again and the last.
+    fn lose_amid_restore(&self, drives: &[usize]) -> bool {
+        let out = self.fleet.site.path("other-out");
+        let restore = ["restore", "web1/files@latest", "--to", text(&out)];
+        let mut running = Running::start(&mut self.fleet.site.keepfast(&restore).unwrap()).unwrap();
+        while !out.exists() && running.ended().unwrap().is_none() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let is_lost = self.pull_amid(drives, || running.ended().unwrap().is_none());
+        assert!(running.wait().unwrap().success(), "{}", self.fleet.site.log().unwrap());
+        fs::remove_dir_all(&out).unwrap();
         is_lost
     }
 
@@ -248,15 +259,29 @@ impl Scene {
             [away, lost, ..] => (*away, *lost),
             _ => (self.other_than(drives), drives[0]),
         };
+        let is_lost = (0..TRIES).any(|_| self.lose_amid_return(away, lost));
+        assert!(is_lost, "the drive was always back before another one was to be pulled");
+        vec![lost]
+    }
+
+    /// Between the beginning of a return and the last look at what the drive brought.
+    fn lose_amid_return(&mut self, away: usize, lost: usize) -> bool {
         self.pull(&[away]);
         self.fleet.wait_until_out(&[away]).unwrap();
         if self.is_spare {
             self.fleet.wait_until_healed().unwrap();
         }
         self.back_up();
-        self.fleet.bring_back(away).unwrap();
-        self.pull(&[lost]);
-        vec![lost]
+        let mut returning = self.fleet.begin_return(away).unwrap();
+        let aside = self.fleet.place(away).join("pool/set/stale");
+        let is_compared = || fs::read_dir(&aside).is_ok_and(|mut names| names.next().is_some());
+        while !is_compared() && returning.ended().unwrap().is_none() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let is_lost = self.pull_amid(&[lost], is_compared);
+        assert!(returning.wait().unwrap().success(), "{}", self.fleet.site.log().unwrap());
+        self.fleet.wait_until_back(away).unwrap();
+        is_lost
     }
 
     /// With these drives lost everything is there and goes on; with them back, everything has all its copies.
@@ -296,7 +321,7 @@ impl Scene {
 
     fn conclude(mut self) {
         self.history.conclude(&self.fleet.site).unwrap();
-        assert!(self.fleet.keepfast(&["pool", "audit"]).unwrap().ends_with("; 0 wrong\n"));
+        assert!(self.fleet.site.operate(&["pool", "audit"]).unwrap().ends_with("; 0 wrong\n"));
     }
 }
 
@@ -414,52 +439,99 @@ fn also_on(fleet: &Fleet, path: &Path, drive: usize) -> Vec<usize> {
     (0..fleet.disks.len()).filter(|other| *other != drive).filter(is_there).collect()
 }
 
+/// A place of a drive that it cannot read any more.
+struct LostPlace {
+    path: PathBuf,
+    /// What its segment was.
+    sound: Vec<u8>,
+    /// Drives that have the segment as well.
+    others: Vec<usize>,
+}
+
+impl LostPlace {
+    /// What could not be read was written again, unless the segment is gone.
+    fn check_mended(&self) {
+        let is_mended = || fs::read(&self.path).is_ok_and(|found| found == self.sound);
+        assert!(!self.path.exists() || is_mended(), "{} was written again", self.path.display());
+    }
+}
+
+/// Makes the middle of a segment unreadable on a drive: of the longest that is on so many others.
+fn lose_place(fleet: &Fleet, drive: usize, copies: usize) -> LostPlace {
+    let server = fleet.site.server().unwrap();
+    let length = |path: &PathBuf| fs::metadata(path).unwrap().len();
+    let mut lost = None;
+    let lose = || {
+        // Nobody moves, removes or reads it meanwhile.
+        server.freeze().unwrap();
+        let segments = fs::read_dir(fleet.place(drive).join("pool/segments")).unwrap();
+        let segments = segments.map(|entry| entry.unwrap().path());
+        let chosen = segments.filter(|path| also_on(fleet, path, drive).len() == copies).max_by_key(length);
+        lost = chosen.map(|path| {
+            let (sound, others) = (fs::read(&path).unwrap(), also_on(fleet, &path, drive));
+            fleet.disks[drive].lose_block(&path).unwrap();
+            assert_eq!(fs::read(&path).unwrap_err().raw_os_error(), Some(5), "EIO");
+            LostPlace { path, sound, others }
+        });
+        server.thaw().unwrap();
+        lost.is_some()
+    };
+    fleet.site.wait_until("a segment is kept as often as it should be", lose).unwrap();
+    lost.unwrap()
+}
+
+/// A fleet of seven of which the last drive is of btrfs, with points on it.
+fn with_btrfs(policy: &[&str]) -> Scene {
+    let mut scene = Scene::begin(6, policy, 61);
+    let disk = LoopDisk::new(Filesystem::Btrfs, 2 * DRIVE_BYTES).unwrap();
+    scene.fleet.add(&disk.path(), &[]).unwrap();
+    scene.fleet.disks.push(disk);
+    scene.fleet.make_points(&mut scene.history, 8).unwrap();
+    scene
+}
+
+#[test]
+fn a_place_of_one_copy_that_cannot_be_read_is_written_again_and_costs_nothing() {
+    let mut scene = with_btrfs(&["--copies", "2"]);
+    scene.fleet.wait_until_healed().unwrap();
+    let lost = lose_place(&scene.fleet, 6, 1);
+    // Every drive goes that does not have the other copy: what is made anew is made while one cannot be read.
+    for drive in (0..6).filter(|drive| !lost.others.contains(drive)) {
+        eprintln!("drive {drive} is lost, {} cannot be read", lost.path.display());
+        scene.pull(&[drive]);
+        scene.fleet.wait_until_out(&[drive]).unwrap();
+        scene.fleet.wait_until_healed().unwrap();
+        scene.history.check_all(&scene.fleet.site).unwrap();
+        scene.fleet.bring_back(drive).unwrap();
+        scene.fleet.wait_until_healed().unwrap();
+    }
+    scene.read_all_anew();
+    assert!(read_errors(&scene.fleet, 6) > 0 || !lost.path.exists(), "it was come upon");
+    lost.check_mended();
+    scene.conclude();
+}
+
 #[test]
 fn a_place_that_a_drive_cannot_read_met_by_a_rebuild_costs_nothing() {
-    for policy in [["--copies", "2"], ["--parity", "4+2"]] {
-        let mut scene = Scene::begin(6, &policy, 61);
-        let disk = LoopDisk::new(Filesystem::Btrfs, 2 * DRIVE_BYTES).unwrap();
-        scene.fleet.add(&disk.path(), &[]).unwrap();
-        scene.fleet.disks.push(disk);
-        let failing = scene.fleet.disks.len() - 1;
-        scene.fleet.make_points(&mut scene.history, 8).unwrap();
-        if policy[0] == "--parity" {
-            scene.fleet.wait_for_parity(2).unwrap();
-        }
+    let mut scene = with_btrfs(&["--parity", "4+2"]);
+    scene.fleet.wait_for_parity(2).unwrap();
+    scene.fleet.wait_until_healed().unwrap();
+    let lost = lose_place(&scene.fleet, 6, 0);
+    // A rebuild needs what cannot be read if what it makes anew is of the same group.
+    let is_met = (0..6).any(|drive| {
+        eprintln!("drive {drive} is lost, {} cannot be read", lost.path.display());
+        let before = read_errors(&scene.fleet, 6);
+        scene.pull(&[drive]);
+        scene.fleet.wait_until_out(&[drive]).unwrap();
         scene.fleet.wait_until_healed().unwrap();
-        let segments = fs::read_dir(scene.fleet.place(failing).join("pool/segments")).unwrap();
-        let length = |path: &PathBuf| fs::metadata(path).unwrap().len();
-        let longest = segments.map(|entry| entry.unwrap().path()).max_by_key(length).unwrap();
-        let path = under_parity(&scene.fleet, failing).unwrap_or(longest);
-        let others = also_on(&scene.fleet, &path, failing);
-        assert_eq!(others.len(), usize::from(policy[0] == "--copies"), "{others:?}");
-        let sound = fs::read(&path).unwrap();
-        scene.fleet.disks[failing].lose_block(&path).unwrap();
-        assert_eq!(fs::read(&path).unwrap_err().raw_os_error(), Some(5), "EIO");
-        // One that holds something which is now only where it can be read.
-        let holds = |drive: &usize| {
-            fs::read_dir(scene.fleet.place(*drive).join("pool/segments")).unwrap().count() > 0
-        };
-        let holders: Vec<usize> =
-            (0..failing).filter(holds).filter(|drive| !others.contains(drive)).collect();
-        let is_met = holders.into_iter().any(|lost| {
-            eprintln!("{policy:?}: drive {lost} is lost, {} cannot be read", path.display());
-            scene.pull(&[lost]);
-            scene.fleet.wait_until_out(&[lost]).unwrap();
-            scene.fleet.wait_until_healed().unwrap();
-            let is_met = read_errors(&scene.fleet, failing) > 0;
-            scene.history.check_all(&scene.fleet.site).unwrap();
-            scene.fleet.bring_back(lost).unwrap();
-            scene.fleet.wait_until_healed().unwrap();
-            // With parity the rebuild needs what cannot be read, if both are of one group. Of two copies nobody needs it.
-            is_met || policy[0] == "--copies"
-        });
-        assert!(is_met, "no rebuild came upon what cannot be read");
-        scene.read_all_anew();
-        assert!(
-            !path.exists() || fs::read(&path).unwrap() == sound,
-            "what could not be read was written again"
-        );
-        scene.conclude();
-    }
+        let is_met = read_errors(&scene.fleet, 6) > before;
+        scene.history.check_all(&scene.fleet.site).unwrap();
+        scene.fleet.bring_back(drive).unwrap();
+        scene.fleet.wait_until_healed().unwrap();
+        is_met
+    });
+    assert!(is_met, "no rebuild came upon what cannot be read");
+    scene.read_all_anew();
+    lost.check_mended();
+    scene.conclude();
 }

@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use system::{Mount, Site, differences, expect, is_mounted, noise, odd_tree, run};
@@ -25,14 +24,6 @@ fn site(tree: impl Fn(&Path)) -> (Site, PathBuf) {
     (site, files)
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn error(result: std::io::Result<impl Sized>) -> Errno {
     Errno::from_io_error(&result.err().unwrap()).unwrap()
 }
@@ -46,7 +37,7 @@ fn moments_are_found_and_new_points_appear() {
     assert_eq!(read("latest").unwrap(), "first");
     fs::write(&letter, "second").unwrap();
     back_up(&site);
-    wait_until("the new point appears", || read("latest").unwrap() == "second");
+    site.wait_until("the new point appears", || read("latest").unwrap() == "second").unwrap();
     let points = site.points().unwrap();
     let listed = fs::read_dir(mount.at("points", Path::new(""))).unwrap();
     let mut listed: Vec<String> =
@@ -200,7 +191,7 @@ fn a_mount_outlives_a_restart_of_the_appliance() {
     }
     site.start_server().unwrap();
     for mount in mounts {
-        wait_until("the mount works again", || fs::read(letter(&mount)).is_ok());
+        site.wait_until("the mount works again", || fs::read(letter(&mount)).is_ok()).unwrap();
         assert_eq!(differences(&files, &mount.latest(&files)).unwrap(), "");
         assert!(mount.end().unwrap().success());
     }

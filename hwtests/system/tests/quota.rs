@@ -4,24 +4,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use system::{Site, differences, expect, noise, run};
-
-/// How long something may take that happens by itself within seconds, on a machine that has much else to do.
-const WAIT_MAX: Duration = Duration::from_secs(300);
-
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < WAIT_MAX, "{what} at last");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn keepfast(site: &Site, arguments: &[&str]) -> String {
-    expect(&mut site.keepfast(arguments).unwrap(), 0).unwrap()
-}
 
 /// Adds a source of one file to the agent.
 fn source(site: &Site, name: &str) -> PathBuf {
@@ -42,7 +27,7 @@ fn back_up(site: &Site, tree: &Path, number: u64) -> (Option<i32>, String) {
 
 /// How many points a source has.
 fn points(site: &Site, name: &str) -> usize {
-    keepfast(site, &["points", &format!("web1/{name}")]).lines().count()
+    site.operate(&["points", &format!("web1/{name}")]).unwrap().lines().count()
 }
 
 #[test]
@@ -56,10 +41,10 @@ fn a_source_keeps_within_its_quota_and_others_notice_nothing() {
     assert_eq!((points(&site, "small"), points(&site, "large")), (6, 6));
     // What both have counts for neither: eight MiB for each point, and three of them fit.
     let quota = |rules: &[&str]| {
-        keepfast(&site, &[&["retention", "set", "web1/small"], rules].concat());
+        site.operate(&[&["retention", "set", "web1/small"], rules].concat()).unwrap();
     };
     quota(&["quota=30MiB", "floor-points=1", "floor-age=0s"]);
-    wait_until("points go for the quota", || points(&site, "small") <= 3);
+    site.wait_until("points go for the quota", || points(&site, "small") <= 3).unwrap();
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!((points(&site, "small"), points(&site, "large")), (3, 6), "and no more of them than needed");
 
@@ -69,7 +54,7 @@ fn a_source_keeps_within_its_quota_and_others_notice_nothing() {
         number.set(number.get() + 1);
         back_up(&site, &small, number.get())
     };
-    wait_until("what the floor leaves no room for is refused", || next().0 != Some(0));
+    site.wait_until("what the floor leaves no room for is refused", || next().0 != Some(0)).unwrap();
     let (code, words) = next();
     assert_eq!(code, Some(1));
     for expected in ["web1/small holds ", "its quota is 30 MiB", "under the floor", "raise the quota to "] {
@@ -80,14 +65,14 @@ fn a_source_keeps_within_its_quota_and_others_notice_nothing() {
     assert_eq!(back_up(&site, &large, 200).0, Some(0), "others are not concerned");
 
     quota(&["quota=200MiB", "floor-points=1", "floor-age=0s"]);
-    wait_until("it recovers by itself", || back_up(&site, &small, 300).0 == Some(0));
+    site.wait_until("it recovers by itself", || back_up(&site, &small, 300).0 == Some(0)).unwrap();
     let restored = site.path("restored");
     let arguments = ["restore", "web1/small", "--to", restored.to_str().unwrap()];
-    keepfast(&site, &arguments);
+    site.operate(&arguments).unwrap();
     let below = restored.join(small.strip_prefix("/").unwrap());
     assert_eq!(differences(&small, &below).unwrap(), "");
     site.verify().unwrap();
-    let audit = keepfast(&site, &["pool", "audit"]);
+    let audit = site.operate(&["pool", "audit"]).unwrap();
     assert!(audit.ends_with("; 0 wrong\n"), "{audit}");
 }
 
@@ -98,16 +83,17 @@ fn a_forecast_says_what_it_cannot_tell_yet_and_what_a_newcomer_would_cost() {
     assert_eq!(back_up(&site, &tree, 1).0, Some(0));
     assert_eq!(back_up(&site, &tree, 2).0, Some(0));
     let unknown = "web1/files: nothing can be told yet of its 2 points, because two that are a day apart are needed; it can be with the first point after 23 h";
-    wait_until("points are counted", || keepfast(&site, &["forecast"]).starts_with(unknown));
-    keepfast(&site, &["retention", "bounds", "capacity=1GiB"]);
+    site.wait_until("points are counted", || site.operate(&["forecast"]).unwrap().starts_with(unknown))
+        .unwrap();
+    site.operate(&["retention", "bounds", "capacity=1GiB"]).unwrap();
     let check = |site: &Site| {
-        let words = keepfast(site, &["forecast", "--admit", "2GiB", "--change", "10MiB/day"]);
+        let words = site.operate(&["forecast", "--admit", "2GiB", "--change", "10MiB/day"]).unwrap();
         assert!(words.contains("\nWhen the pool is full cannot be told yet.\n"), "{words}");
         assert!(
             words.contains("The newcomer is refused: its floor takes 2 GiB, all others take "),
             "{words}"
         );
-        let json = keepfast(site, &["forecast", "--admit", "100MiB", "--json"]);
+        let json = site.operate(&["forecast", "--admit", "100MiB", "--json"]).unwrap();
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["admission"]["fits"], true, "{json}");
         assert_eq!(json["sources"][0]["source"], "web1/files");
@@ -126,17 +112,17 @@ fn a_newcomer_that_cannot_fit_is_refused_before_anything_of_others_goes() {
     for number in 1..=6 {
         assert_eq!(back_up(&site, &home, number).0, Some(0));
     }
-    keepfast(&site, &["retention", "set", "web1/home", "floor-points=2", "floor-age=0s"]);
-    keepfast(&site, &["retention", "bounds", "capacity=100MiB", "high=90%", "low=80%"]);
+    site.operate(&["retention", "set", "web1/home", "floor-points=2", "floor-age=0s"]).unwrap();
+    site.operate(&["retention", "bounds", "capacity=100MiB", "high=90%", "low=80%"]).unwrap();
     // Of the 90 MiB that there may be the others have 51, and need 19 of them.
     for number in 0..10 {
         fs::write(big.join(number.to_string()), noise(1000 + number, 10 << 20)).unwrap();
     }
     let stored = |site: &Site| {
-        let status = keepfast(site, &["pool", "status", "--json"]);
+        let status = site.operate(&["pool", "status", "--json"]).unwrap();
         serde_json::from_str::<serde_json::Value>(&status).unwrap()["segment_bytes"].as_u64().unwrap() >> 20
     };
-    wait_until("room is looked at", || (50..60).contains(&stored(&site)));
+    site.wait_until("room is looked at", || (50..60).contains(&stored(&site))).unwrap();
     let refused = || {
         let (code, words) = back_up(&site, &big, 2000);
         assert_eq!(code, Some(1), "{words}");
@@ -162,13 +148,13 @@ fn a_newcomer_that_cannot_fit_is_refused_before_anything_of_others_goes() {
     fs::write(small.join("more"), noise(3000, 40 << 20)).unwrap();
     let (code, words) = back_up(&site, &small, 3001);
     assert_eq!(code, Some(0), "its floor has room beside that of the others: {words}");
-    wait_until("points of others go for it", || points(&site, "home") < 6);
+    site.wait_until("points of others go for it", || points(&site, "home") < 6).unwrap();
     assert!(points(&site, "home") >= 2);
 
-    keepfast(&site, &["retention", "bounds", "capacity=400MiB"]);
-    wait_until("it is taken when there is room", || back_up(&site, &big, 2001).0 == Some(0));
+    site.operate(&["retention", "bounds", "capacity=400MiB"]).unwrap();
+    site.wait_until("it is taken when there is room", || back_up(&site, &big, 2001).0 == Some(0)).unwrap();
     assert_eq!(points(&site, "big"), 1);
     site.verify().unwrap();
-    let audit = keepfast(&site, &["pool", "audit"]);
+    let audit = site.operate(&["pool", "audit"]).unwrap();
     assert!(audit.ends_with("; 0 wrong\n"), "{audit}");
 }

@@ -5,25 +5,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use system::{Site, differences, expect, noise, said};
-
-/// How long something may take that happens by itself within seconds, on a machine that has much else to do.
-const WAIT_MAX: Duration = Duration::from_secs(300);
-
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < WAIT_MAX, "{what} at last");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn keepfast(site: &Site, arguments: &[&str]) -> String {
-    expect(&mut site.keepfast(arguments).unwrap(), 0).unwrap()
-}
 
 /// A site with a source that has so many points, each with a file of its own.
 fn site_with_points(count: u64) -> (Site, PathBuf) {
@@ -40,7 +24,7 @@ fn site_with_points(count: u64) -> (Site, PathBuf) {
 }
 
 fn keep_only_the_newest(site: &Site) {
-    keepfast(site, &["retention", "set", "web1/files", "last=1", "floor-points=1", "floor-age=0s"]);
+    site.operate(&["retention", "set", "web1/files", "last=1", "floor-points=1", "floor-age=0s"]).unwrap();
 }
 
 #[test]
@@ -53,7 +37,7 @@ fn while_a_clock_is_not_believed_nothing_goes_and_that_is_said() {
     keep_only_the_newest(&site);
     let line = site.wait_for_line(&["ERROR", "the clock cannot be believed"]).unwrap();
     assert!(line.contains("confirm"), "{line}");
-    let plan = keepfast(&site, &["plan"]);
+    let plan = site.operate(&["plan"]).unwrap();
     assert!(plan.contains("Nothing is folded because the clock cannot be believed"), "{plan}");
     assert!(plan.contains("Keep 3 points of web1/files"), "{plan}");
     // Whatever else the appliance does meanwhile, and when it starts again.
@@ -61,11 +45,11 @@ fn while_a_clock_is_not_believed_nothing_goes_and_that_is_said() {
     site.stop_server().unwrap();
     site.start_server_within(&jump).unwrap();
     assert_eq!(site.points().unwrap().len(), 4);
-    assert!(keepfast(&site, &["plan"]).contains("the clock cannot be believed"));
+    assert!(site.operate(&["plan"]).unwrap().contains("the clock cannot be believed"));
 
-    keepfast(&site, &["retention", "confirm-clock"]);
-    wait_until("points go", || site.points().unwrap().len() == 1);
-    assert!(!keepfast(&site, &["plan"]).contains("believed"));
+    site.operate(&["retention", "confirm-clock"]).unwrap();
+    site.wait_until("points go", || site.points().unwrap().len() == 1).unwrap();
+    assert!(!site.operate(&["plan"]).unwrap().contains("believed"));
     assert_eq!(differences(&tree, &site.restore("latest", &tree).unwrap()).unwrap(), "");
     site.verify().unwrap();
 }
@@ -75,23 +59,24 @@ fn a_point_is_held_for_reasons_of_law_until_exactly_that_is_released() {
     let (site, _) = site_with_points(4);
     let points = site.points().unwrap();
     let places: Vec<String> = points.iter().map(|point| format!("web1/files@{point}")).collect();
-    keepfast(&site, &["hold", "--legal", &places[0]]);
-    keepfast(&site, &["hold", "--legal", &places[1]]);
-    keepfast(&site, &["hold", &places[1]]);
+    site.operate(&["hold", "--legal", &places[0]]).unwrap();
+    site.operate(&["hold", "--legal", &places[1]]).unwrap();
+    site.operate(&["hold", &places[1]]).unwrap();
     keep_only_the_newest(&site);
-    wait_until("what nobody holds goes", || site.points().unwrap().len() == 3);
+    site.wait_until("what nobody holds goes", || site.points().unwrap().len() == 3).unwrap();
     assert_eq!(site.points().unwrap(), [&points[0], &points[1], &points[3]].map(String::clone));
-    let plan = keepfast(&site, &["plan"]);
+    let plan = site.operate(&["plan"]).unwrap();
     assert!(plan.contains("legal hold"), "{plan}");
     // An ordinary hold is another thing.
-    keepfast(&site, &["hold", "--release", &places[0]]);
-    keepfast(&site, &["hold", "--legal", "--release", &places[1]]);
+    site.operate(&["hold", "--release", &places[0]]).unwrap();
+    site.operate(&["hold", "--legal", "--release", &places[1]]).unwrap();
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
-    wait_until("the one before the newest goes", || !site.points().unwrap().contains(&points[3]));
+    site.wait_until("the one before the newest goes", || !site.points().unwrap().contains(&points[3]))
+        .unwrap();
     assert_eq!(site.points().unwrap()[..2], points[..2]);
-    keepfast(&site, &["hold", "--legal", "--release", &places[0]]);
-    keepfast(&site, &["hold", "--release", &places[1]]);
-    wait_until("what is released goes", || site.points().unwrap().len() == 1);
+    site.operate(&["hold", "--legal", "--release", &places[0]]).unwrap();
+    site.operate(&["hold", "--release", &places[1]]).unwrap();
+    site.wait_until("what is released goes", || site.points().unwrap().len() == 1).unwrap();
     let (_, words) = said(&mut site.keepfast(&["hold", "--legal", &places[0]]).unwrap(), 1).unwrap();
     assert!(words.contains("web1/files"), "{words}");
 }
@@ -100,18 +85,18 @@ fn a_point_is_held_for_reasons_of_law_until_exactly_that_is_released() {
 fn what_a_policy_would_let_go_is_shown_before_it_holds() {
     let (site, _) = site_with_points(5);
     let points = site.points().unwrap();
-    keepfast(&site, &["hold", &format!("web1/files@{}", points[1])]);
+    site.operate(&["hold", &format!("web1/files@{}", points[1])]).unwrap();
     let rules = ["web1/files", "last=2", "floor-points=1", "floor-age=0s"];
     let trial = [["plan"].as_slice(), &rules].concat();
-    let shown = keepfast(&site, &trial);
+    let shown = site.operate(&trial).unwrap();
     assert!(shown.starts_with("Fold 2 points of web1/files ("), "{shown}");
     assert!(shown.contains(": no count of the policy asks for more"), "{shown}");
-    let json = keepfast(&site, &[trial.as_slice(), &["--json"]].concat());
+    let json = site.operate(&[trial.as_slice(), &["--json"]].concat()).unwrap();
     let plan: Value = serde_json::from_str(&json).unwrap();
     let fold = |number| json!({ "source": 1, "number": number, "reason": "counts" });
     assert_eq!((&plan["folds"], &plan["folds_count"]), (&json!([fold(1), fold(3)]), &json!(2)), "{json}");
     // It was a trial: nothing goes by it, now or later.
-    assert!(keepfast(&site, &["plan"]).starts_with("Nothing is to be folded."));
+    assert!(site.operate(&["plan"]).unwrap().starts_with("Nothing is to be folded."));
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
     assert_eq!(site.points().unwrap()[..5], points);
     let (_, words) = said(&mut site.keepfast(&["plan", "web1/files", "dayly=2"]).unwrap(), 1).unwrap();
@@ -119,12 +104,12 @@ fn what_a_policy_would_let_go_is_shown_before_it_holds() {
     let (_, words) = said(&mut site.keepfast(&["plan", "web1/nothing", "last=2"]).unwrap(), 1).unwrap();
     assert!(words.contains("nothing"), "{words}");
 
-    keepfast(
-        &site,
+    site.operate(
         &[["retention", "set"].as_slice(), &["web1/files", "last=3", "floor-points=1", "floor-age=0s"]]
             .concat(),
-    );
-    wait_until("what was shown goes", || site.points().unwrap().len() == 4);
+    )
+    .unwrap();
+    site.wait_until("what was shown goes", || site.points().unwrap().len() == 4).unwrap();
     let kept = site.points().unwrap();
     assert_eq!(
         kept[..3],
@@ -135,7 +120,7 @@ fn what_a_policy_would_let_go_is_shown_before_it_holds() {
 
 /// What a policy comes to, day by day: points and bytes.
 fn played(site: &Site, arguments: &[&str]) -> Vec<(u64, u64, u64, u64)> {
-    let text = keepfast(site, &[&["simulate"], arguments, &["--json"]].concat());
+    let text = site.operate(&[&["simulate"], arguments, &["--json"]].concat()).unwrap();
     let days: Vec<Value> = serde_json::from_str(&text).unwrap();
     let row = |(at, day): (usize, &Value)| {
         let number = |name: &str| day[name].as_u64().unwrap();
@@ -178,7 +163,7 @@ fn a_policy_is_played_forward_before_anybody_relies_on_it() {
     assert!(tight.iter().all(|day| day.1 <= 14 * GIB), "{tight:?}");
     assert!(tight.iter().map(|day| day.3).sum::<u64>() > 0, "the floor leaves no room for all");
 
-    let table = keepfast(&site, &["simulate", "daily=7", "--days", "10"]);
+    let table = site.operate(&["simulate", "daily=7", "--days", "10"]).unwrap();
     assert!(table.starts_with("day\tpoints\tholds\tfolded\trefused\n1\t"), "{table}");
     assert_eq!(table.lines().count(), 11);
     let (_, words) = said(&mut site.keepfast(&["simulate", "dayly=7"]).unwrap(), 1).unwrap();
@@ -209,7 +194,7 @@ fn one_point_is_proven_and_another_one_is_not() {
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
     let place = format!("web1/files@{first}");
     for place in [&place, "web1/files@latest"] {
-        let proof = keepfast(&site, &["pool", "verify", place]);
+        let proof = site.operate(&["pool", "verify", place]).unwrap();
         assert!(
             proof.contains("1 points") && proof.contains("; 0 damaged") || proof.contains(", 0 damaged"),
             "{proof}"
@@ -219,7 +204,7 @@ fn one_point_is_proven_and_another_one_is_not() {
     let (proof, words) = said(&mut site.keepfast(&["pool", "verify", &place]).unwrap(), 1).unwrap();
     assert!(proof.contains("damaged") && proof.contains("files/file"), "{proof}");
     assert!(words.contains("cannot be restored whole"), "{words}");
-    keepfast(&site, &["pool", "verify", "web1/files@latest"]);
+    site.operate(&["pool", "verify", "web1/files@latest"]).unwrap();
     let (_, words) =
         said(&mut site.keepfast(&["pool", "verify", "web1/files@2001-01-01T00:00:00Z"]).unwrap(), 1).unwrap();
     assert!(words.contains("web1/files"), "{words}");

@@ -5,12 +5,8 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use system::{Site, expect, noise};
-
-/// How long something may take that happens by itself within seconds, on a machine that has much else to do.
-const WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// What the appliance says is damaged.
 fn damage(site: &Site) -> Vec<String> {
@@ -18,14 +14,6 @@ fn damage(site: &Site) -> Vec<String> {
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     let lines = status["damage"].as_array().unwrap().iter();
     lines.map(|line| line.as_str().unwrap().to_owned()).collect()
-}
-
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < WAIT_MAX, "{what} at last");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// Which points a listing marks as damaged.
@@ -87,7 +75,7 @@ fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
     let names = |line: &String| {
         line.contains("web1") && line.contains("files") && line.contains(&tree.display().to_string()[1..])
     };
-    wait_until("rot is found", || damage(&site).iter().any(names));
+    site.wait_until("rot is found", || damage(&site).iter().any(names)).unwrap();
     // The scrub said it, and a restart does not forget it.
     site.stop_server().unwrap();
     site.start_server().unwrap();
@@ -119,7 +107,7 @@ fn what_rotted_of_unchanged_files_is_sent_again_by_an_agent_that_remembers_them(
     site.stop_server().unwrap();
     rot_the_largest_segment(&site);
     site.start_server().unwrap();
-    wait_until("points are marked", || marked_here(&site) == [true, true]);
+    site.wait_until("points are marked", || marked_here(&site) == [true, true]).unwrap();
     assert_eq!(marked(&site, "agent"), [true, true]);
 
     // Nothing has changed: without being asked it would say so, and no more.

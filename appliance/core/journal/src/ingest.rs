@@ -195,14 +195,9 @@ impl Ingest {
         &self.session
     }
 
-    /// Fails if this backup cannot make a point any more.
-    pub fn check(&self) -> Result<(), IngestError> {
-        self.check_opening()
-    }
-
     /// Which chunks need not be sent: they are in the pool and known to the machine, and stay until this backup has ended.
     pub fn known(&self, names: &[Name]) -> Result<Vec<bool>, IngestError> {
-        self.check_opening()?;
+        self.check()?;
         let lengths = self.shared.known_lengths(self.source.machine, names, &self.session)?;
         Ok(lengths.iter().map(Option::is_some).collect())
     }
@@ -214,7 +209,7 @@ impl Ingest {
         first: SequenceNumber,
         operations: &[Operation],
     ) -> Result<usize, IngestError> {
-        self.check_opening()?;
+        self.check()?;
         if first != self.last.next() {
             return Err(IngestError::Sequence { expected: self.last.next(), found: first });
         }
@@ -247,14 +242,14 @@ impl Ingest {
 
     /// Makes pages of what waits.
     pub fn flush(&mut self, pool: &mut Pool) -> Result<(), IngestError> {
-        self.check_opening()?;
+        self.check()?;
         self.fold.flush(&mut pool.pages_for(&self.session))?;
         Ok(())
     }
 
-    /// Chunks and pages that this backup counts on may be gone if the pool was opened again, or gave room back that it
-    /// could not wait for.
-    fn check_opening(&self) -> Result<(), IngestError> {
+    /// Fails if this backup cannot make a point any more: chunks and pages that it counts on may be gone if the pool was
+    /// opened again, or gave room back that it could not wait for.
+    pub fn check(&self) -> Result<(), IngestError> {
         if self.session.is_fenced() {
             return Err(IngestError::Fenced);
         }
@@ -288,7 +283,7 @@ impl Ingest {
 
     /// Makes the point; durable when this returns.
     pub fn finish(mut self, pool: &mut Pool, closing: Closing) -> Result<Ingested, IngestError> {
-        self.check_opening()?;
+        self.check()?;
         if closing.last != self.last {
             return Err(IngestError::Sequence { expected: self.last, found: closing.last });
         }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use model::Name;
 
 const WORDS_PER_BLOCK: usize = 8;
-const BITS_PER_BLOCK: u64 = 512;
+const BYTES_PER_BLOCK: usize = size_of::<[AtomicU64; WORDS_PER_BLOCK]>();
+const BITS_PER_BLOCK: u64 = BYTES_PER_BLOCK as u64 * 8;
 /// Bits that a name sets.
 const BITS_SET: usize = 8;
 /// A filter is made for no fewer names.
@@ -27,10 +28,15 @@ impl Bits {
     /// Room for twice as many names, with so many bits for each. With 12 of them one other name in about two hundred is taken
     /// for one that was put in, with 20 one in some thousands.
     pub(crate) fn for_names(count: u64, bits_per_name: u64) -> Self {
-        let capacity = count.saturating_mul(2).max(NAMES_MIN);
-        let blocks = (capacity * bits_per_name).div_ceil(BITS_PER_BLOCK);
+        let (capacity, blocks) = size_for(count, bits_per_name);
         let blocks = (0..blocks).map(|_| Default::default()).collect();
         Self { blocks, capacity, count: AtomicU64::new(0) }
+    }
+
+    /// Bytes that such a one takes.
+    pub(crate) fn bytes_for_names(count: u64, bits_per_name: u64) -> usize {
+        let (_, blocks) = size_for(count, bits_per_name);
+        usize::try_from(blocks).unwrap_or(usize::MAX).saturating_mul(BYTES_PER_BLOCK)
     }
 
     /// The block of a name, and the places of its bits there.
@@ -65,7 +71,7 @@ impl Bits {
 
     /// Bytes that it takes.
     pub(crate) const fn bytes(&self) -> usize {
-        self.blocks.len() * size_of::<[AtomicU64; WORDS_PER_BLOCK]>()
+        self.blocks.len() * BYTES_PER_BLOCK
     }
 
     /// Names that it is made for.
@@ -79,17 +85,25 @@ impl Bits {
     }
 }
 
+/// Names that a filter for twice as many is made for, and its blocks.
+fn size_for(count: u64, bits_per_name: u64) -> (u64, u64) {
+    let capacity = count.saturating_mul(2).max(NAMES_MIN);
+    (capacity, capacity.saturating_mul(bits_per_name).div_ceil(BITS_PER_BLOCK))
+}
+
 fn parts(name: &Name) -> [u64; 4] {
     std::array::from_fn(|part| u64::from_le_bytes(std::array::from_fn(|at| name.0[part * 8 + at])))
+}
+
+/// A name that looks as names do, for tests.
+#[cfg(test)]
+pub(crate) fn name(number: u64) -> Name {
+    Name(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn name(number: u64) -> Name {
-        Name(*blake3::hash(&number.to_le_bytes()).as_bytes())
-    }
 
     #[test]
     fn names_that_were_put_in_are_found_and_few_others() {
@@ -107,5 +121,6 @@ mod tests {
         });
         let wrong = (100_000..200_000).filter(|number| sharp.may_have(&name(*number))).count();
         assert!(wrong < 100 && sharp.bytes() < 260_000, "{wrong} of 100,000");
+        assert_eq!(sharp.bytes(), Bits::bytes_for_names(50_000, 20));
     }
 }

@@ -92,13 +92,13 @@ impl Held {
             None => Some(0),
         };
         if let Some(count) = larger {
-            let names = Bits::for_names(count, BITS_PER_NAME);
-            if taken.fetch_add(names.bytes(), Ordering::Relaxed) + names.bytes() > BYTES_MAX {
-                taken.fetch_sub(names.bytes(), Ordering::Relaxed);
+            let bytes = Bits::bytes_for_names(count, BITS_PER_NAME);
+            if taken.fetch_add(bytes, Ordering::Relaxed) + bytes > BYTES_MAX {
+                taken.fetch_sub(bytes, Ordering::Relaxed);
                 self.has_all = true;
                 return;
             }
-            self.names.push(names);
+            self.names.push(Bits::for_names(count, BITS_PER_NAME));
         }
         self.names.last().map(|names| names.insert(&promised.name));
         if let Some((segment, bytes)) = promised.only {
@@ -216,10 +216,7 @@ impl Drop for Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn name(number: u64) -> Name {
-        Name(*blake3::hash(&number.to_le_bytes()).as_bytes())
-    }
+    use crate::bloom::name;
 
     fn promised(number: u64, only: Option<(u64, u64)>) -> Promised {
         let only = only.map(|(segment, bytes)| (SegmentNumber(segment), bytes));

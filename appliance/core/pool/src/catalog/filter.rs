@@ -123,12 +123,9 @@ mod tests {
     use model::{MachineId, SegmentNumber};
 
     use super::*;
+    use crate::bloom::name;
     use crate::catalog::{Batch, Entry, EntryChange, Mark, Place};
     use crate::segment::FramePlace;
-
-    fn name(number: u64) -> Name {
-        Name(*blake3::hash(&number.to_le_bytes()).as_bytes())
-    }
 
     #[test]
     fn what_is_written_while_it_is_made_is_in_it() {

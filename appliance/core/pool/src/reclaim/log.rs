@@ -240,9 +240,7 @@ impl Pool {
                 continue;
             }
             found += if references == 0 { 0 } else { u64::from(entry.length) };
-            let is_promised = references == 0
-                && shared.sessions.is_promised(&entry.name)
-                && !self.planted().has(Bug::IgnoreSessions);
+            let is_promised = references == 0 && self.is_promised(&entry.name);
             if (references == 0 && !is_promised) || self.planted().has(Bug::RestateNothing) {
                 restated.gone.push(entry.name);
                 continue;

@@ -151,12 +151,15 @@ impl Pool {
     /// Which chunks of a segment that is to go are promised to backups. Of the others nobody is told any more.
     fn decide(&self, names: impl Iterator<Item = Name>) -> HashSet<Name> {
         let mut state = self.shared().state_mut();
-        let is_promised = |name: &Name| {
-            self.shared().sessions.is_promised(name) && !self.planted().has(Bug::IgnoreSessions)
-        };
-        let (promised, going): (HashSet<Name>, HashSet<Name>) = names.partition(is_promised);
+        let (promised, going): (HashSet<Name>, HashSet<Name>) =
+            names.partition(|name| self.is_promised(name));
         state.going.extend(going);
         promised
+    }
+
+    /// Whether something is promised to a backup that is under way.
+    pub(super) fn is_promised(&self, name: &Name) -> bool {
+        self.shared().sessions.is_promised(name) && !self.planted().has(Bug::IgnoreSessions)
     }
 
     /// The key that names a chunk: that of its owner's domain, or of any if nobody knows who sent it.
