@@ -28,7 +28,7 @@ fn tiny_chunks_do_not_pile_up_until_a_commit() {
         let mut sent = Vec::new();
         for start in (0..8000).step_by(200) {
             let (names, bundle) = bundle(&naming, tiny(start..start + 200));
-            pool.put_bundle(&pool.shared().begin_session(), machine, home.source.id, bundle).unwrap();
+            pool.put(machine, home.source.id, bundle).unwrap();
             sent.extend(names);
             let known = |pool: &Pool| -> usize {
                 let known = pool.shared().known(machine, &sent).unwrap();
@@ -41,13 +41,7 @@ fn tiny_chunks_do_not_pile_up_until_a_commit() {
         let known = pool.shared().known(machine, &sent).unwrap().into_iter().filter(|known| *known).count();
         assert!(known >= 8000 - BATCH, "{known} of 8000 chunks were durable");
         for start in (0..8000).step_by(200) {
-            pool.put_bundle(
-                &pool.shared().begin_session(),
-                machine,
-                home.source.id,
-                bundle(&naming, tiny(start..start + 200)).1,
-            )
-            .unwrap();
+            pool.put(machine, home.source.id, bundle(&naming, tiny(start..start + 200)).1).unwrap();
         }
     }
 }

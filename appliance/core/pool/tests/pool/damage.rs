@@ -12,7 +12,7 @@ use pool::segment::FOOTER_TAIL_LENGTH;
 
 use crate::drive::{BadSectors, CHUNKS, DATA, IN_PAYLOAD, META, PAGES, frames_of, rot, segments, unreadable};
 use crate::world::{
-    FILES, Home, archive, bundle, chunks, closed, create, files, filled, is_whole, label, open,
+    Audited, FILES, Home, archive, bundle, chunks, closed, create, files, filled, is_whole, label, open,
     open_without_catalog, options, points, read_points,
 };
 
@@ -316,7 +316,7 @@ pub(crate) fn rot_all(disk: &SimDisk, segment_kind: u8, frame_kind: u8) {
 }
 
 /// A pool with one point that was opened after every frame of a kind rotted.
-fn opened_rotten(segment_kind: u8, frame_kind: u8) -> (SimDisk, Pool, Home) {
+fn opened_rotten(segment_kind: u8, frame_kind: u8) -> (SimDisk, Audited, Home) {
     let (disk, home) = closed(options(), 1);
     rot_all(&disk, segment_kind, frame_kind);
     let pool = open(&disk, 2, options()).unwrap();
@@ -324,7 +324,7 @@ fn opened_rotten(segment_kind: u8, frame_kind: u8) -> (SimDisk, Pool, Home) {
 }
 
 /// After a full backup of point 1 all points are whole, here and in whatever is opened from the drive later.
-fn expect_healed(disk: &SimDisk, mut pool: Pool, home: &Home) {
+fn expect_healed(disk: &SimDisk, mut pool: Audited, home: &Home) {
     let before = points(&pool).len();
     back_up(home, &mut pool, 1);
     assert_eq!(read_points(&pool).len(), before + 1);
@@ -436,7 +436,7 @@ fn whoever_owned_a_lost_chunk_owns_the_one_that_another_machine_stored_again() {
     rot_all(&disk, DATA, CHUNKS);
     assert!(!damage(&pool).is_empty());
     let (names, bundle) = bundle(&pool.shared().keys().naming(second.domain), chunks(1));
-    pool.put_bundle(&pool.shared().begin_session(), second.id, SourceId(2), bundle).unwrap();
+    pool.put(second.id, SourceId(2), bundle).unwrap();
     let known = |pool: &Pool| {
         [home.machine.id, second.id]
             .map(|machine| pool.shared().known(machine, &names).unwrap() == [true; FILES])

@@ -11,8 +11,8 @@ use crate::drive::{
     rot, segments, unreadable,
 };
 use crate::world::{
-    FILES, closed, closed_without_catalog, create, filled, key, label, lazy, open, open_without_catalog,
-    read_points, roomy, whole_points, world_of,
+    Audited, FILES, closed, closed_without_catalog, create, filled, key, label, lazy, open,
+    open_without_catalog, read_points, roomy, whole_points, world_of,
 };
 
 /// Whether a line of damage has all of these words.
@@ -279,7 +279,7 @@ fn a_catalog_that_cannot_be_read_is_set_aside_and_made_anew() {
 fn without_each<'a>(
     disk: &'a SimDisk,
     segments: &'a [(String, Vec<u8>)],
-) -> impl Iterator<Item = (&'a str, Pool)> {
+) -> impl Iterator<Item = (&'a str, Audited)> {
     segments.iter().map(|(path, _)| {
         let disk = disk.snapshot();
         disk.fail(unreadable(path));

@@ -15,12 +15,13 @@ use crate::drive::{
 };
 use crate::reclaim::{audit, count, drop_points, reclaim, reclaim_one};
 use crate::world::{
-    Home, bundle, chunks, files, filled, open, open_without_catalog, options, points, read_points, roomy,
+    Audited, Home, bundle, chunks, files, filled, open, open_without_catalog, options, points, read_points,
+    roomy,
 };
 
 /// A pool whose segments with points 1 to 3 are condemned, one of which is gone, and a backup that counted on chunks of point 2 and has
 /// made a point of them since, which is not counted; another backup has sent something that no commit covers.
-fn relied_upon(disk: &SimDisk, catalog_batch: usize) -> (Pool, Home) {
+fn relied_upon(disk: &SimDisk, catalog_batch: usize) -> (Audited, Home) {
     let (mut pool, home) = filled(disk, Options { catalog_batch, ..options() }, 6);
     let session = pool.shared().begin_session();
     let names = home.names(&pool, 2);
@@ -199,7 +200,7 @@ fn a_segment_that_is_missing_goes_when_nothing_of_it_is_needed() {
     reclaim(&mut pool);
     drop(pool);
     let is_well =
-        |pool: Pool| assert_eq!((pool.shared().damage(), read_points(&pool)), (Vec::new(), vec![12]));
+        |pool: Audited| assert_eq!((pool.shared().damage(), read_points(&pool)), (Vec::new(), vec![12]));
     is_well(open(&disk, 3, options()).unwrap());
     is_well(open_without_catalog(&disk, 3, options()));
 }

@@ -81,11 +81,14 @@ fn a_pool_can_be_made_where_the_first_attempt_failed() {
         let first = Pool::create(world_of(disk.clone(), 1), &[key()], options());
         disk.clear_faults();
         let Err(_) = first else { return };
-        let mut pool = match open(&disk, 2, options()) {
-            Err(PoolError::NoPool) => Pool::create(world_of(disk.clone(), 1), &[key()], options()).unwrap(),
-            opened => opened.unwrap(),
+        let (mut pool, home) = match open(&disk, 2, options()) {
+            Err(PoolError::NoPool) => create(&disk, options()),
+            opened => {
+                let mut pool = opened.unwrap();
+                let home = Home::add(&mut pool);
+                (pool, home)
+            }
         };
-        let home = Home::add(&mut pool);
         home.add_point(&mut pool, 1).unwrap();
         drop(pool);
         let disk = disk.crash_with(Survival::Nothing, &mut Random::new(at));
@@ -133,7 +136,7 @@ fn a_machine_learns_nothing_of_the_chunks_of_others() {
     assert_eq!(pool.shared().known(second.id, &names).unwrap(), [false; FILES]);
     let size = |disk: &SimDisk| -> usize { disk.files().values().map(Vec::len).sum() };
     let before = size(&disk);
-    pool.put_bundle(&pool.shared().begin_session(), second.id, SourceId(2), bundle).unwrap();
+    pool.put(second.id, SourceId(2), bundle).unwrap();
     pool.commit(Vec::new()).unwrap();
     assert_eq!(pool.shared().known(second.id, &names).unwrap(), [true; FILES]);
     assert!(size(&disk) < before + 3000, "what is here already is not stored again");
@@ -216,7 +219,7 @@ fn what_another_machine_has_stored_can_be_named_at_once() {
     let (mut pool, _) = filled(&disk, options(), 1);
     let second = pool.add_machine(&label("web2"), false).unwrap();
     let (names, bundle) = bundle(&pool.shared().keys().naming(second.domain), chunks(1));
-    pool.put_bundle(&pool.shared().begin_session(), second.id, SourceId(2), bundle).unwrap();
+    pool.put(second.id, SourceId(2), bundle).unwrap();
     assert_eq!(pool.shared().known(second.id, &names).unwrap(), [true; FILES], "although nothing was stored");
     pool.flush_catalog().unwrap();
     pool.commit(Vec::new()).unwrap();

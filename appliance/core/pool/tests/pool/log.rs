@@ -10,8 +10,8 @@ use pool::{Counted, Options, Pool, PoolError, Reclaimed, Thrift};
 use crate::drive::{DATA, IN_PAYLOAD, META, PAGES, frames_of, rot, segments};
 use crate::reclaim::{audit, count, drop_points, reclaim, reclaim_one};
 use crate::world::{
-    FILES, Home, bundle, chunks, create, files, filled, label, open, open_without_catalog, options, points,
-    read_points,
+    Audited, FILES, Home, bundle, chunks, create, files, filled, label, open, open_without_catalog, options,
+    points, read_points,
 };
 
 /// Segments that are soon full.
@@ -42,13 +42,8 @@ fn the_log_is_as_long_as_what_counts_in_it() {
     pool.set_setting("gone", Some(b"value".to_vec())).unwrap();
     pool.set_setting("gone", None).unwrap();
     let other = pool.add_machine(&label("other"), false).unwrap();
-    pool.put_bundle(
-        &pool.shared().begin_session(),
-        other.id,
-        SourceId(2),
-        bundle(&home.naming(&pool), [&chunks(1)[0]]).1,
-    )
-    .unwrap();
+    let known = bundle(&home.naming(&pool), [&chunks(1)[0]]).1;
+    pool.put(other.id, SourceId(2), known).unwrap();
     let sent = bundle(&home.naming(&pool), [&chunks(1)[0]]).1;
     home.put(&mut pool, sent).unwrap();
     pool.commit(Vec::new()).unwrap();
@@ -93,7 +88,7 @@ fn try_reclaim(pool: &mut Pool) -> Result<(), PoolError> {
 
 /// A pool with the catalog that it has and one with a catalog made anew say the same once everything is counted.
 fn rebuild_agrees(disk: &SimDisk, at: u64) {
-    let dump = |mut pool: Pool| {
+    let dump = |mut pool: Audited| {
         count(&mut pool);
         pool.commit(Vec::new()).unwrap();
         pool.flush_catalog().unwrap();

@@ -13,13 +13,13 @@ use crate::damage::{damage, rot_all};
 use crate::drive::{Asked, CHUNKS, IN_PAYLOAD, META, PAGES, Watched, frames_of, segments};
 use crate::reclaim::{audit, count, reclaim};
 use crate::sources::{add, noise};
-use crate::world::{Home, bundle, key, label, lazy, open, world_of};
+use crate::world::{Audited, Home, bundle, key, label, lazy, open, world_of};
 
 /// A pool of three sources of one machine, and its disk.
 struct Rig {
     disk: SimDisk,
     watched: Watched,
-    pool: Pool,
+    pool: Audited,
     home: Home,
     ledger: Source,
     scratch: Source,
@@ -34,7 +34,8 @@ impl Rig {
     fn new() -> Self {
         let disk = SimDisk::new(1);
         let watched = Watched::new(&disk);
-        let mut pool = Pool::create(world_of(watched.clone(), 1), &[key()], lazy()).unwrap();
+        let pool = Pool::create(world_of(watched.clone(), 1), &[key()], lazy()).unwrap();
+        let mut pool = Audited::of(pool, &disk, lazy());
         let home = Home::add(&mut pool);
         let [ledger, scratch] =
             ["ledger", "scratch"].map(|name| pool.add_source(home.machine.id, &label(name)).unwrap());

@@ -1,5 +1,7 @@
 //! Points that are dropped, what refers to chunks, and room that is given back.
 
+use std::collections::BTreeMap;
+
 use medium::sim::{Fault, FaultPlan, Random, SimDisk, Survival};
 use model::ErrorKind;
 use model::archive::{Archive, PointKey};
@@ -275,25 +277,41 @@ fn what_was_promised_is_kept_however_often_it_is_moved() {
     audit(&mut pool);
 }
 
+/// The segments of data that went since there were others, and the bytes that were written to them since.
+fn gone_and_written(disk: &SimDisk, before: &BTreeMap<String, u64>) -> (Vec<String>, u64) {
+    let after = data_lengths(disk);
+    let gone = before.keys().filter(|path| !after.contains_key(*path)).cloned().collect();
+    let length_before = |path: &String| before.get(path).copied().unwrap_or(0);
+    (gone, after.iter().map(|(path, length)| length - length_before(path)).sum())
+}
+
+fn data_lengths(disk: &SimDisk) -> BTreeMap<String, u64> {
+    segments(disk, DATA).into_iter().map(|(path, bytes)| (path, bytes.len() as u64)).collect()
+}
+
 #[test]
-fn a_step_reads_and_writes_no_more_than_it_may_and_one_segment() {
+fn a_step_reads_and_writes_no_more_than_it_may_and_one_segment_and_the_oldest_go_first() {
     let disk = SimDisk::new(1);
     let (mut pool, home) = filled(&disk, options(), 40);
     drop_points(&mut pool, &home, (1..40).step_by(2));
     let longest = segments(&disk, DATA).iter().map(|(_, bytes)| bytes.len() as u64).max().unwrap();
     for effort in [1, 2 * longest] {
-        let mut steps = 0;
+        let (mut steps, mut all_gone) = (0, Vec::new());
         loop {
+            let before = data_lengths(&disk);
             match pool.reclaim(Thrift(1), Effort { births: 1000, bytes: effort }).unwrap() {
                 Reclaimed::Bytes { freed, copied } => {
                     assert!(freed <= effort + longest && copied <= effort + longest, "{freed} {copied}");
+                    let (gone, written) = gone_and_written(&disk, &before);
+                    assert!(written <= effort + longest, "{gone:?} {written}");
+                    all_gone.extend(gone);
                     steps += 1;
                 }
                 Reclaimed::Counting => {}
                 Reclaimed::Waiting | Reclaimed::Nothing => break,
             }
         }
-        assert!(steps > 3, "{steps} steps");
+        assert!(steps > 3 && all_gone.len() > 3 && all_gone.is_sorted(), "{steps} steps: {all_gone:?}");
         let next = points(&pool).last().unwrap().number + 1;
         home.add_points(&mut pool, 100 + next..140 + next);
         let newest = points(&pool).last().unwrap().number;

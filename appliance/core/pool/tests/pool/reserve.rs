@@ -7,7 +7,7 @@ use model::archive::PointKey;
 use pool::{Counted, Effort, Options, Pool, PoolError, Reclaimed, Thrift};
 
 use crate::reclaim::audit;
-use crate::world::{Home, create, open, open_without_catalog, options, read_points};
+use crate::world::{Audited, Home, create, open, open_without_catalog, options, read_points};
 
 /// Bytes of the reserve.
 const RESERVE: usize = 2 << 20;
@@ -23,7 +23,7 @@ fn available(disk: &SimDisk) -> u64 {
 
 /// A pool that took points until there was no room for data, on a drive of which somebody else then took the rest; the
 /// number of its points.
-fn full_to_the_last_byte(options: &Options) -> (SimDisk, Pool, Home, u64) {
+fn full_to_the_last_byte(options: &Options) -> (SimDisk, Audited, Home, u64) {
     let disk = SimDisk::new(1);
     let (mut pool, home) = create(&disk, options.clone());
     let capacity = disk.space().unwrap().capacity_bytes;

@@ -2,6 +2,8 @@
 //!
 //! What is in a point follows from its sequence number alone, so whoever finds one can tell whether it is whole.
 
+use std::any::Any;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use chunk::{BundleLimits, Compressor, Decompressor, Level, NamingKey, VerifiedBuilder, VerifiedBundle};
@@ -10,7 +12,7 @@ use medium::{Disk, Poisoning};
 use model::archive::{Archive, ArchiveError};
 use model::item::{Attributes, Extent, FileKind, Inode, Item, ItemKey};
 use model::record::{Label, Machine, Point, Source, Totals};
-use model::{EntryName, Name, ObjectId, SequenceNumber, Time};
+use model::{EntryName, MachineId, Name, ObjectId, SequenceNumber, SourceId, Time};
 use pool::archive::tree_error;
 use pool::keys::{PassphraseCost, Unlock};
 use pool::layout::SegmentLimits;
@@ -52,9 +54,59 @@ pub(crate) fn roomy() -> Options {
     Options { limits: SegmentLimits::default(), ..lazy() }
 }
 
+/// A pool of which a copy is audited when the test lets go of it: what it counts is what its trees say, whatever happened to it.
+pub(crate) struct Audited {
+    pool: Pool,
+    disk: Option<SimDisk>,
+    options: Options,
+}
+
+impl Audited {
+    pub(crate) fn of(pool: Pool, disk: &(impl Disk + 'static), options: Options) -> Self {
+        Self { pool, disk: (disk as &dyn Any).downcast_ref::<SimDisk>().cloned(), options }
+    }
+
+    /// A backup that is over at once stores a bundle.
+    pub(crate) fn put(
+        &mut self,
+        machine: MachineId,
+        source: SourceId,
+        bundle: VerifiedBundle,
+    ) -> Result<(), PoolError> {
+        let session = self.pool.shared().begin_session();
+        self.pool.put_bundle(&session, machine, source, bundle)
+    }
+}
+
+impl Deref for Audited {
+    type Target = Pool;
+
+    fn deref(&self) -> &Pool {
+        &self.pool
+    }
+}
+
+impl DerefMut for Audited {
+    fn deref_mut(&mut self) -> &mut Pool {
+        &mut self.pool
+    }
+}
+
+impl Drop for Audited {
+    fn drop(&mut self) {
+        let Some(disk) = self.disk.as_ref().filter(|_| !std::thread::panicking()) else { return };
+        let copy = Pool::open(world_of(disk.snapshot(), 1 << 32), &key(), self.options.clone());
+        // What cannot be read, because the test has damaged it, is said instead.
+        if let Ok(audit) = copy.and_then(|mut copy| copy.audit()) {
+            assert_eq!(audit.wrong, Vec::<String>::new(), "at the end of the test");
+        }
+    }
+}
+
 /// Makes a pool on an empty drive.
-pub(crate) fn create(disk: &SimDisk, options: Options) -> (Pool, Home) {
-    let mut pool = Pool::create(world_of(disk.clone(), 1), &[key()], options).unwrap();
+pub(crate) fn create(disk: &SimDisk, options: Options) -> (Audited, Home) {
+    let pool = Pool::create(world_of(disk.clone(), 1), &[key()], options.clone()).unwrap();
+    let mut pool = Audited::of(pool, disk, options);
     let home = Home::add(&mut pool);
     (pool, home)
 }
@@ -64,18 +116,19 @@ pub(crate) fn open(
     disk: &(impl Disk + Clone + 'static),
     seed: u64,
     options: Options,
-) -> Result<Pool, PoolError> {
-    Pool::open(world_of(disk.clone(), seed), &key(), options)
+) -> Result<Audited, PoolError> {
+    let pool = Pool::open(world_of(disk.clone(), seed), &key(), options.clone())?;
+    Ok(Audited::of(pool, disk, options))
 }
 
 /// Opens the pool of a drive whose catalog is lost: there are only the segments to go by.
-pub(crate) fn open_without_catalog(disk: &SimDisk, seed: u64, options: Options) -> Pool {
+pub(crate) fn open_without_catalog(disk: &SimDisk, seed: u64, options: Options) -> Audited {
     disk.remove("catalog.redb").unwrap();
     open(disk, seed, options).unwrap()
 }
 
 /// A pool with points 1 to `count`, open.
-pub(crate) fn filled(disk: &SimDisk, options: Options, count: u64) -> (Pool, Home) {
+pub(crate) fn filled(disk: &SimDisk, options: Options, count: u64) -> (Audited, Home) {
     let (mut pool, home) = create(disk, options);
     home.add_points(&mut pool, 1..=count);
     (pool, home)
@@ -222,6 +275,12 @@ pub(crate) trait Opened {
 }
 
 impl Opened for Pool {
+    fn readers(&self) -> &Arc<Shared> {
+        self.shared()
+    }
+}
+
+impl Opened for Audited {
     fn readers(&self) -> &Arc<Shared> {
         self.shared()
     }
