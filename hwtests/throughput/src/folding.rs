@@ -1,4 +1,4 @@
-//! What it costs to fold one point of a thousand, on a real drive, whatever else is in the pool.
+//! What it costs to fold points out of a thousand, on a real drive, whatever else is in the pool.
 
 use std::path::Path;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use model::ObjectId;
 use model::archive::PointKey;
 use model::item::{Extent, Item, ItemKey};
 use pool::{Effort, Reclaimed, Thrift};
-use serde_json::json;
+use serde_json::{Value, json};
 use tree::{ItemTree, Root};
 
 use crate::figures::bytes_called_for;
@@ -17,14 +17,14 @@ use crate::site::Site;
 
 /// Points of the pool.
 const POINTS: u64 = 1_000;
-/// The one that goes.
-const VICTIM: u64 = POINTS / 2;
+/// Those that go, one after the other.
+const VICTIMS: [u64; 5] = [100, 300, 500, 700, 900];
 /// Files that each point has with other content than the one before it.
 const CHANGED: u64 = 8;
 /// Bytes of each of them: 1 MiB in all, which fills two segments.
 const CHANGED_BYTES: usize = 128 << 10;
 
-/// Makes a pool of so many chunks and a thousand points, and folds one.
+/// Makes a pool of so many chunks and a thousand points, and folds some: what each of them cost.
 pub(crate) fn fold(folder: &Path, chunks: u64) -> Result<()> {
     let data_bytes = Some(CHANGED * CHANGED_BYTES as u64 / 2);
     let mut site = Site::make(folder, data_bytes)?;
@@ -53,21 +53,24 @@ pub(crate) fn fold(folder: &Path, chunks: u64) -> Result<()> {
     site.pool.flush_catalog()?;
     site.filter_names()?;
     rustix::fs::sync();
+    let folds: Vec<_> = VICTIMS.iter().map(|number| fold_one(&mut site, *number)).collect::<Result<_>>()?;
+    println!("{}", json!({ "chunks": chunks, "folds": folds }));
+    Ok(())
+}
 
+/// Folds a point, until its room is back.
+fn fold_one(site: &mut Site, number: u64) -> Result<Value> {
     let (began, before) = (Instant::now(), bytes_called_for()?);
-    site.pool.drop_points(&[PointKey { source: site.source.id, number: VICTIM }])?;
-    let freed = reclaim(&mut site)?;
+    site.pool.drop_points(&[PointKey { source: site.source.id, number }])?;
+    let freed = reclaim(site)?;
     ensure!(site.pool.shared().is_counted(), "it is not counted out");
     let (seconds, after) = (began.elapsed().as_secs_f64(), bytes_called_for()?);
-    let figures = json!({
-        "chunks": chunks,
+    Ok(json!({
         "seconds": seconds,
         "bytes_read": after.0 - before.0,
         "bytes_written": after.1 - before.1,
         "bytes_freed": freed,
-    });
-    println!("{figures}");
-    Ok(())
+    }))
 }
 
 /// Gives back what is of no use; how many bytes.

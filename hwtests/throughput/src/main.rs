@@ -34,7 +34,7 @@ enum Phase {
         /// How many.
         chunks: u64,
     },
-    /// Makes a pool of so many chunks and a thousand points, and says what it costs to fold one.
+    /// Makes a pool of so many chunks and a thousand points, and says what it costs to fold some.
     Fold {
         /// Where the pool is to be: an empty folder.
         folder: PathBuf,
