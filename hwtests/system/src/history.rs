@@ -1,6 +1,6 @@
 //! A source that changes from backup to backup, and what each of its points has to restore.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -144,6 +144,19 @@ impl History {
             whole &= output.status.success();
         }
         Ok(whole)
+    }
+
+    /// What does not restore as it was, by point: paths as they are on the machine. What restores is right.
+    pub fn lost(&self, site: &Site) -> Result<BTreeMap<String, BTreeSet<PathBuf>>> {
+        self.restore_what_can_be(site, "what is lost")?;
+        let mut lost = BTreeMap::new();
+        for (id, expected) in &self.kept {
+            let (restored, _) = site.try_restore(id, &self.tree)?;
+            let restored = if restored.exists() { Snapshot::of(&restored)? } else { Snapshot::default() };
+            let paths = expected.missing_in(&restored).map(|path| self.tree.join(path));
+            lost.insert(id.clone(), paths.collect());
+        }
+        Ok(lost)
     }
 
     /// Restores and compares every point.

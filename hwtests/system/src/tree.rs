@@ -113,6 +113,12 @@ impl Snapshot {
         paths.filter(|path| self.0.get(*path) != other.0.get(*path)).min().cloned()
     }
 
+    /// Every path of which another tree does not have what is here.
+    pub fn missing_in<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Path> {
+        let is_missing = |(path, what): &(&PathBuf, _)| other.0.get(*path) != Some(*what);
+        self.0.iter().filter(is_missing).map(|(path, _)| path.as_path())
+    }
+
     /// The first path of `restored` that is not here, or has other content here; none if all are right.
     #[must_use]
     pub fn stranger(&self, restored: &Self) -> Option<PathBuf> {

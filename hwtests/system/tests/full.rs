@@ -43,8 +43,10 @@ fn a_full_disk_is_told_and_a_larger_one_needs_no_restart() {
 
 /// Bytes of each of the files that a backup brings anew.
 const LARGE: usize = 30 * MIB;
-/// How many files there are after a while; each backup replaces one of them.
+/// How many of them there are after a while; each backup replaces one of them.
 const FILES: u64 = 5;
+/// Bytes by which the source grows from one backup to the next.
+const MORE: usize = 2 * MIB;
 /// Points that are never folded.
 const FLOOR: usize = 2;
 
@@ -117,9 +119,10 @@ impl Kept {
     }
 }
 
-/// Replaces one of the files.
+/// Replaces one of the large files, and adds one that stays.
 fn change(tree: &Path, number: u64) {
     fs::write(tree.join(format!("{}", number % FILES)), noise(number, LARGE)).unwrap();
+    fs::write(tree.join(format!("more-{number}")), noise(1_000 + number, MORE)).unwrap();
 }
 
 /// Backs a growing source up on a drive that has no byte left after a while, and kills both programs on the way.
@@ -136,6 +139,7 @@ fn grow(site: &mut Site, tree: &Path, kept: &mut Kept, ballast: &Path) {
         kept.back_up(site, tree);
         kept.check_floor(site, FLOOR);
     }
+    assert_eq!(fs::read_dir(tree).unwrap().count() as u64, FILES + 40, "it has grown all the time");
     let left = kept.check_floor(site, FLOOR);
     assert!(left < 35, "nothing was folded: {left} points");
     kept.check_content(site, tree, FLOOR);

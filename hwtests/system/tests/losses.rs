@@ -506,7 +506,7 @@ fn a_place_of_one_copy_that_cannot_be_read_is_written_again_and_costs_nothing() 
         scene.fleet.wait_until_healed().unwrap();
     }
     scene.read_all_anew();
-    assert!(read_errors(&scene.fleet, 6) > 0 || !lost.path.exists(), "it was come upon");
+    assert!(lost.path.exists(), "nothing was to be moved");
     lost.check_mended();
     scene.conclude();
 }
