@@ -58,6 +58,7 @@ const HALF: Duration = Duration::from_millis(120);
 const TRIES: u32 = 6;
 const FOLDED: &str = "a point was folded";
 const GIVEN_BACK: &str = "room was given back";
+const OUT: &str = "a drive is out of service";
 const HEALED: &str = "every segment has all its copies again";
 const LET_GO: &str = "a drive holds nothing of the pool any more and is let go of";
 
@@ -130,6 +131,13 @@ impl Scene {
         self.fleet.count(words).unwrap()
     }
 
+    /// Waits until the appliance has said something more often than so many times, and no longer.
+    fn wait_until_said(&self, words: &str, before: usize) {
+        while self.count(words) == before {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// A drive that is not one of these.
     fn other_than(&self, drives: &[usize]) -> usize {
         (0..self.fleet.disks.len()).find(|drive| !drives.contains(drive)).unwrap()
@@ -156,9 +164,9 @@ impl Scene {
             }
             Rebuild => {
                 let (first, rest) = drives.split_first().unwrap();
-                let healed = self.count(HEALED);
+                let (healed, out) = (self.count(HEALED), self.count(OUT));
                 self.pull(&[*first]);
-                self.fleet.wait_until_out(&[*first]).unwrap();
+                self.wait_until_said(OUT, out);
                 assert!(self.pull_amid(rest, || self.count(HEALED) == healed), "it was all made anew before");
             }
             Replacement => {
@@ -234,9 +242,7 @@ impl Scene {
     fn lose_amid_compaction(&mut self, drives: &[usize]) -> bool {
         let (given, folded) = (self.count(GIVEN_BACK), self.count(FOLDED));
         let mut order = self.fold();
-        while self.count(FOLDED) == folded {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.wait_until_said(FOLDED, folded);
         let is_lost = self.pull_amid(drives, || self.count(GIVEN_BACK) == given);
         assert!(order.wait().unwrap().success());
         self.fleet.wait_until_said(GIVEN_BACK, given).unwrap();
