@@ -12,6 +12,7 @@ mod keeping;
 mod lifeboat;
 mod listen;
 mod operator;
+mod pace;
 mod rack;
 mod scrubbing;
 mod storage;

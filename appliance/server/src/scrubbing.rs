@@ -16,11 +16,10 @@ use model::archive::ArchiveError;
 use pool::ScrubEffort;
 use tracing::{error, info, warn};
 
+use crate::pace::Share;
 use crate::rack::Rack;
 use crate::storage::Storage;
 
-/// How many times as long as a step took the scrub rests after it.
-const REST: u32 = 9;
 /// Bytes of parity that are read at a time.
 const PARITY_BYTES: u64 = 8 << 20;
 /// How long it waits after a failure.
@@ -182,8 +181,8 @@ impl Round {
             return After::Extra;
         }
         // What cannot wait takes half of the drive.
-        let rest = if shared.is_scrub_urgent() { 1 } else { REST };
-        After::Rest(began.elapsed() * rest)
+        let share = if shared.is_scrub_urgent() { Share::Half } else { Share::Tenth };
+        After::Rest(share.rest_after(began.elapsed()))
     }
 
     fn check_parity(&mut self) -> After {
@@ -213,6 +212,6 @@ impl Round {
             self.is_in_parity = false;
             return After::Round;
         }
-        After::Rest(began.elapsed() * REST)
+        After::Rest(Share::Tenth.rest_after(began.elapsed()))
     }
 }

@@ -266,29 +266,55 @@ fn admission_figures(admission: &Admission) -> AdmissionFigures {
 mod tests {
     use std::sync::Arc;
 
-    use model::SequenceNumber;
-    use model::record::{Label, Totals};
-    use pool::{Counted, NewPoint};
+    use chunk::{BundleLimits, Compressor, Decompressor, Level, VerifiedBuilder};
+    use model::item::{Extent, Item, ItemKey};
+    use model::record::{Label, Source, Totals};
+    use model::{ObjectId, SequenceNumber};
+    use pool::{Counted, NewPoint, Pool};
+    use tree::{ItemTree, Root};
 
     use super::*;
     use crate::data::DataDirectory;
     use crate::storage::Storage;
 
-    /// What is told of a pool with points that were made on these days of its life.
-    fn foretold(days: &[u64]) -> (Vec<String>, Foretold) {
+    /// Bytes that a point holds besides those of the one before it.
+    const NEW_BYTES: u32 = 1 << 20;
+
+    /// Adds a file of noise to a tree.
+    fn grow(pool: &mut Pool, source: &Source, root: &Root, number: u64) -> Root {
+        let mut content = vec![0; NEW_BYTES as usize];
+        medium::sim::Random::new(number).fill(&mut content);
+        let mut builder = VerifiedBuilder::new(BundleLimits::default());
+        let domain = pool.shared().registry(|registry| registry.machines[&source.machine].domain);
+        let name = builder.push(&pool.shared().keys().naming(domain), &content).unwrap();
+        let (mut compressor, mut decompressor) = (Compressor::default(), Decompressor::default());
+        let bundle = builder.finish(&mut compressor, &mut decompressor, Level::default()).unwrap();
+        pool.put_bundle(&pool.shared().begin_session(), source.machine, source.id, bundle).unwrap();
+        let extent = Item::Extent(Extent::Chunk { name, skip: 0, length: NEW_BYTES });
+        let item = (ItemKey::extent(ObjectId(ObjectId::ROOT.0 + number), 0), Some(extent));
+        ItemTree::default().apply(pool, root, std::iter::once(item)).unwrap().root
+    }
+
+    /// What is told of a pool with points that were made on these days of its life, each of which has a file more than the one
+    /// before.
+    fn foretold(days: &[u64], bounds: &str) -> (Vec<String>, Foretold, u64) {
         let folder = tempfile::tempdir().unwrap();
         let opened = DataDirectory::new(folder.path()).open_or_create().unwrap();
         let mut pool = opened.pool;
         let machine = pool.add_machine(&Label::new("web1").unwrap(), false).unwrap();
         let source = pool.add_source(machine.id, &Label::new("files").unwrap()).unwrap();
+        let bounds = PoolBounds::parse(bounds).unwrap().encode();
+        pool.set_setting(settings::BOUNDS, Some(bounds)).unwrap();
+        let mut root = Root::EMPTY;
         for day in days {
             pool.shared().set_witnessed(day * u64::try_from(DAY.as_nanos()).unwrap());
+            root = grow(&mut pool, &source, &root, *day);
             pool.commit_point(NewPoint {
                 source: source.id,
                 sequence: SequenceNumber(*day),
                 started: Time(1),
                 finished: Time(1),
-                root: tree::Root::EMPTY,
+                root,
                 totals: Totals::default(),
                 exceptions: Vec::new(),
                 exceptions_count: 0,
@@ -298,9 +324,10 @@ mod tests {
         }
         pool.flush_catalog().unwrap();
         let storage = Storage::start(pool, None).unwrap();
+        let used = storage.shared().usage().unwrap().segment_bytes;
         let appliance = Appliance::new(storage, Arc::new(opened.rack), Arc::default(), Arc::default());
         match foretell(&appliance, None).unwrap() {
-            Kept::Forecast { lines, foretold } => (lines, foretold),
+            Kept::Forecast { lines, foretold } => (lines, foretold, used),
             other => panic!("{other:?}"),
         }
     }
@@ -333,8 +360,8 @@ mod tests {
 
     #[test]
     fn drives_are_foretold_once_something_was_measured() {
-        assert_eq!(foretold(&[1]).1.drives, []);
-        let (lines, foretold) = foretold(&[1, 3, 5]);
+        assert_eq!(foretold(&[1], "").1.drives, []);
+        let (lines, foretold, _) = foretold(&[1, 3, 5], "");
         let [drive] = foretold.drives.as_slice() else { panic!("{:?}", foretold.drives) };
         assert!(
             drive.drive.is_none() && drive.place.as_deref().is_some_and(|place| place.ends_with("/pool"))
@@ -344,5 +371,26 @@ mod tests {
             last.starts_with("The drive with /") && last.contains(" is full") == drive.full.is_some(),
             "{last}"
         );
+    }
+
+    #[test]
+    fn what_a_source_brings_and_when_the_pool_is_full_is_told_as_it_was_measured() {
+        let days: Vec<u64> = (1..=12).collect();
+        let (lines, foretold, used) = foretold(&days, "capacity=40MiB high=90%");
+        let [files] = foretold.sources.as_slice() else { panic!("{:?}", foretold.sources) };
+        let is_near = |told: u64, found: u64| told.abs_diff(found) * 100 <= found * 15;
+        assert!(is_near(files.new_bytes_per_day.unwrap(), NEW_BYTES.into()), "{files:?}");
+        assert!(files.measured_points >= 10 && files.measured_seconds >= 10 * DAY.as_secs(), "{files:?}");
+        // A pool that grows by a file a day is full when there is no room for another one below the mark.
+        let expected = (40 * 9 / 10 * u64::from(NEW_BYTES) - used) / u64::from(NEW_BYTES);
+        let nanos = foretold.full.unwrap().0 - medium::Clock::now(&host::HostClock).0;
+        let told = u64::try_from(nanos).unwrap() / u64::try_from(DAY.as_nanos()).unwrap();
+        assert!(told.abs_diff(expected) <= 2, "{told} days, not {expected}: {lines:?}");
+        assert!(
+            files.points == 3 && files.used_bytes < 40 << 20,
+            "all but the floor goes for room: {files:?}"
+        );
+        let [drive] = foretold.drives.as_slice() else { panic!("{:?}", foretold.drives) };
+        assert_eq!(drive.full, None, "the pool stays within its capacity");
     }
 }

@@ -26,6 +26,7 @@ use super::orders::{name_of, reason};
 use super::picture::picture;
 use super::refusals::Refusals;
 use super::settings::{self, CLOCK_CONFIRMED, WITNESS};
+use crate::pace::Share;
 
 /// Names of the catalog that are passed over at a time.
 const NAMES: usize = 200_000;
@@ -118,7 +119,8 @@ impl Keeper {
             // Another try may use the reserve.
             if cause.kind == ErrorKind::Full { WAIT } else { LOOK_EVERY }
         });
-        let rest = (self.clock.monotonic().saturating_sub(began)) * if self.is_pressed { 0 } else { 3 };
+        let share = if self.is_pressed { Share::Whole } else { Share::Quarter };
+        let rest = share.rest_after(self.clock.monotonic().saturating_sub(began));
         next.max(rest.min(LOOK_EVERY))
     }
 
@@ -347,16 +349,4 @@ fn room_for(capacity_bytes: u64, wants: u64, mut is_enough: impl FnMut(u64) -> b
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn less_room_is_left_each_time_until_a_point_goes() {
-        let below = |limit: u64| move |room: u64| room < limit;
-        assert_eq!(room_for(1000, 1, below(950)), 900);
-        assert_eq!(room_for(1000, 1, below(650)), 600, "what lets nothing go is passed over");
-        assert_eq!(room_for(1000, 4, below(950)), 600);
-        assert_eq!(room_for(1000, 1, below(0)), 0, "nothing may go");
-        assert_eq!(room_for(1000, 11, below(950)), 0, "however often it was");
-    }
-}
+mod tests;

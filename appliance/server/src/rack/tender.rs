@@ -16,6 +16,7 @@ use model::{ErrorKind, SegmentNumber};
 use tracing::{debug, error, info, warn};
 
 use super::Rack;
+use crate::pace::Share;
 use crate::scrubbing::Waker;
 use crate::storage::Storage;
 
@@ -117,7 +118,7 @@ impl Round {
                 match step.task {
                     Some(task) => {
                         debug!(?task, bytes = step.bytes, "working on the drives");
-                        began.elapsed()
+                        Share::Half.rest_after(began.elapsed())
                     }
                     None => {
                         self.conclude(&set);
