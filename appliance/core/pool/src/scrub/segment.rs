@@ -339,3 +339,75 @@ fn twice<T>(
     part.was_repeated |= second.is_ok();
     second
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chunk::{BundleLimits, Compressor, Decompressor, Level, VerifiedBuilder};
+    use medium::sim::{SimClock, SimDisk, SimEntropy};
+    use model::Time;
+    use model::record::Label;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::keys::{PassphraseCost, Unlock};
+    use crate::layout::segment_path;
+    use crate::{Options, Pool, World};
+
+    /// A drive with a pool, the UUID of that, and its segments with their valid bytes.
+    fn pool_of_some_frames() -> (SimDisk, [u8; 16], Vec<(SegmentNumber, u64)>) {
+        let disk = SimDisk::new(1);
+        let (clock, entropy) = (Arc::new(SimClock::new(Time(1))), Arc::new(SimEntropy::new(1)));
+        let world = World { disk: Arc::new(disk.clone()), clock, entropy };
+        let cost = PassphraseCost { memory_kib: 32, passes: 1, lanes: 1 };
+        let key = Unlock::KeyFile(Zeroizing::new([7; 32]));
+        let mut pool = Pool::create(world, &[key], Options { cost, ..Options::default() }).unwrap();
+        let machine = pool.add_machine(&Label::new("web1").unwrap(), false).unwrap();
+        let source = pool.add_source(machine.id, &Label::new("files").unwrap()).unwrap();
+        let (mut compressor, mut decompressor) = (Compressor::default(), Decompressor::default());
+        for number in 0..5 {
+            let mut builder = VerifiedBuilder::new(BundleLimits::default());
+            builder.push(&pool.shared().keys().naming(machine.domain), &[number; 900]).unwrap();
+            let bundle = builder.finish(&mut compressor, &mut decompressor, Level::default()).unwrap();
+            pool.put_bundle(&pool.shared().begin_session(), machine.id, source.id, bundle).unwrap();
+            pool.commit(Vec::new()).unwrap();
+        }
+        let segments = pool.shared().state().mark.lengths.clone();
+        (disk, pool.shared().header.pool, segments)
+    }
+
+    /// How many frames of a segment are sound and how many are not, by who has no key.
+    fn checked(disk: &SimDisk, pool: [u8; 16], segment: SegmentNumber, length: u64) -> (u64, usize) {
+        let (mut check, part) = Check::begin(disk, &pool, segment, length).unwrap();
+        let (mut sound, mut damaged, mut is_last) = (0, part.findings.len(), part.is_last);
+        while !is_last {
+            let part = check.go_on().unwrap();
+            for finding in part.findings {
+                match finding {
+                    Finding::Sound(_) => sound += 1,
+                    _ => damaged += 1,
+                }
+            }
+            is_last = part.is_last;
+        }
+        (sound, damaged)
+    }
+
+    #[test]
+    fn a_segment_is_checked_without_any_key() {
+        let (disk, pool, segments) = pool_of_some_frames();
+        let mut sound = 0;
+        for (segment, length) in &segments {
+            let (frames, damaged) = checked(&disk, pool, *segment, *length);
+            assert_eq!(damaged, 0, "{segment}");
+            sound += frames;
+            let whole = frames;
+            let bitten = disk.snapshot();
+            bitten.flip(&segment_path(*segment), (length - 100) * 8).unwrap();
+            let (frames, damaged) = checked(&bitten, pool, *segment, *length);
+            assert!(damaged > 0 && frames + 1 == whole, "{segment}: {frames} of {whole}, {damaged}");
+        }
+        assert!(segments.len() >= 2 && sound >= 10, "{sound} frames");
+    }
+}

@@ -29,6 +29,17 @@ struct Rig {
     pool: Pool,
 }
 
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // What no drive gives any more is said instead.
+        if !std::thread::panicking()
+            && let Ok(audit) = self.pool.audit()
+        {
+            assert_eq!(audit.wrong, Vec::<String>::new(), "at the end of the test");
+        }
+    }
+}
+
 impl Rig {
     /// With points 1 to 12, all segments of which are sealed or let go of, and where the policy wants them.
     fn new(policy: Policy, drives: u64) -> Self {

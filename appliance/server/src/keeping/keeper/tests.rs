@@ -1,3 +1,5 @@
+//! A keeper on a clock that is moved by hand.
+
 use medium::sim::{SimClock, SimDisk, SimEntropy};
 use model::record::{Label, Totals};
 use model::{SequenceNumber, Time};
