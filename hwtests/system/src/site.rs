@@ -151,9 +151,20 @@ impl Site {
     /// Reads and checks the whole pool, and counts its references anew; fails if anything is damaged or wrong.
     pub fn verify(&self) -> Result<()> {
         expect(&mut self.keepfast(&["pool", "verify"])?, 0)?;
-        let audit = expect(&mut self.keepfast(&["pool", "audit"])?, 0)?;
-        ensure!(audit.ends_with("; 0 wrong\n"), "{audit}");
+        self.audit()
+    }
+
+    /// Counts all references of the pool anew; fails if any is counted wrong.
+    pub fn audit(&self) -> Result<()> {
+        let said = self.operate(&["pool", "audit"])?;
+        ensure!(said.ends_with("; 0 wrong\n"), "{said}");
         Ok(())
+    }
+
+    /// Stops the appliance as its operator does, with an audit before: nobody can ask for one afterwards.
+    pub fn audit_and_stop(&mut self) -> Result<()> {
+        self.audit()?;
+        self.stop_server()
     }
 
     /// Starts the appliance and waits until it answers.
@@ -195,13 +206,6 @@ impl Site {
         server.interrupt()?;
         ensure!(server.wait()?.success(), "the appliance did not stop as it should:\n{}", self.log()?);
         Ok(())
-    }
-
-    /// At the end of a test whose appliance runs: what it counts is what a recount finds.
-    fn audit_at_the_end(&self) {
-        let said = self.operate(&["pool", "audit"]);
-        let is_right = said.as_ref().is_ok_and(|said| said.ends_with("; 0 wrong\n"));
-        assert!(is_right, "at the end of the test: {said:?}");
     }
 
     /// The appliance, which runs.
@@ -268,7 +272,8 @@ impl Drop for Site {
         if !std::thread::panicking()
             && self.server.as_mut().is_some_and(|server| matches!(server.ended(), Ok(None)))
         {
-            self.audit_at_the_end();
+            let audit = self.audit();
+            assert!(audit.is_ok(), "at the end of the test: {audit:?}");
         }
     }
 }

@@ -58,7 +58,7 @@ fn a_drive_alone_is_listed_and_restored_from_and_not_a_byte_of_it_changes() {
     fs::rename(tree.join("deep/er"), tree.join("moved")).unwrap();
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
     let ids = site.points().unwrap();
-    site.stop_server().unwrap();
+    site.audit_and_stop().unwrap();
 
     let drive = disk.path().join("appliance/pool");
     for has_catalog in [true, false] {
@@ -145,7 +145,7 @@ fn without_half_of_its_segments_every_file_that_is_there_is_restored_and_the_oth
             site.protect(&tree).unwrap();
         }
         expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
-        site.stop_server().unwrap();
+        site.audit_and_stop().unwrap();
         let there = data_segments(&pool);
         assert!(there.is_superset(&known) && there.len() > known.len(), "each round has segments of its own");
         if round % 2 == 1 {
@@ -156,7 +156,7 @@ fn without_half_of_its_segments_every_file_that_is_there_is_restored_and_the_oth
         known = there;
         site.start_server().unwrap();
     }
-    site.stop_server().unwrap();
+    site.audit_and_stop().unwrap();
     assert!(doomed.len() * 2 >= known.len());
     doomed.iter().for_each(|path| fs::remove_file(path).unwrap());
     let lost: BTreeSet<String> = lost.iter().map(|path| path.display().to_string()).collect();
@@ -198,7 +198,7 @@ fn drives_are_read_together_and_what_is_no_drive_or_in_use_is_told() {
     for round in 0..3 {
         fs::write(tree.join(format!("more {round}")), noise(round, 100_000)).unwrap();
         expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
-        site.stop_server().unwrap();
+        site.audit_and_stop().unwrap();
         site.start_server().unwrap();
     }
     let key = site.recovery_key().unwrap();
@@ -210,7 +210,7 @@ fn drives_are_read_together_and_what_is_no_drive_or_in_use_is_told() {
     let pool = site.data().join("pool");
     let running = said(&[text(&pool)]);
     assert!(running.contains("an appliance is using it") && running.contains("in use"), "{running}");
-    site.stop_server().unwrap();
+    site.audit_and_stop().unwrap();
 
     let (a, b) = (site.path("drive a"), site.path("drive b"));
     copy(&pool, &a).unwrap();
@@ -259,7 +259,7 @@ fn without_two_of_six_drives_under_parity_everything_is_restored() {
     fleet.wait_for_parity(2).unwrap();
     fleet.wait_until_healed().unwrap();
     let points = fleet.site.points().unwrap();
-    fleet.site.stop_server().unwrap();
+    fleet.site.audit_and_stop().unwrap();
     let tree = fleet.site.path("files");
     for lost in [[0, 1], [2, 3], [4, 5], [1, 4]] {
         let places: Vec<PathBuf> =

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use system::{DRIVE_BYTES, Filesystem, Fleet, History, LoopDisk, Running, expect, noise, row_at, text};
 
@@ -58,6 +58,8 @@ const HALF: Duration = Duration::from_millis(120);
 const TRIES: u32 = 6;
 const FOLDED: &str = "a point was folded";
 const GIVEN_BACK: &str = "room was given back";
+/// How long the appliance may take to say something.
+const SAID_MAX: Duration = Duration::from_secs(300);
 const OUT: &str = "a drive is out of service";
 const HEALED: &str = "every segment has all its copies again";
 const LET_GO: &str = "a drive holds nothing of the pool any more and is let go of";
@@ -131,9 +133,11 @@ impl Scene {
         self.fleet.count(words).unwrap()
     }
 
-    /// Waits until the appliance has said something more often than so many times, and no longer.
+    /// Waits until the appliance has said something more often than so many times, and not a moment more.
     fn wait_until_said(&self, words: &str, before: usize) {
+        let begun = Instant::now();
         while self.count(words) == before {
+            assert!(begun.elapsed() < SAID_MAX, "{words}: not said\n{}", self.fleet.site.log().unwrap());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -327,7 +331,7 @@ impl Scene {
 
     fn conclude(mut self) {
         self.history.conclude(&self.fleet.site).unwrap();
-        assert!(self.fleet.site.operate(&["pool", "audit"]).unwrap().ends_with("; 0 wrong\n"));
+        self.fleet.site.audit().unwrap();
     }
 }
 

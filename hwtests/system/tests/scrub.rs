@@ -60,6 +60,31 @@ fn rot_the_largest_segment(site: &Site) {
 }
 
 #[test]
+fn a_newest_point_that_is_damaged_does_not_let_the_last_whole_one_go() {
+    let (mut site, tree) = backed_up();
+    // What comes later is in a segment of its own.
+    site.stop_server().unwrap();
+    site.start_server().unwrap();
+    fs::write(tree.join("large"), noise(7, 30 << 20)).unwrap();
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    let keep = ["web1/files", "last=1", "floor-points=1", "floor-age=0s"];
+    let would_go = site.operate(&[&["plan"], &keep[..]].concat()).unwrap();
+    assert!(would_go.contains("Fold 1 point"), "{would_go}");
+    site.stop_server().unwrap();
+    rot_the_largest_segment(&site);
+    site.start_server().unwrap();
+    site.wait_until("the newest one is marked", || marked_here(&site) == [false, true]).unwrap();
+    site.operate(&[&["retention", "set"], &keep[..]].concat()).unwrap();
+    let plan = site.operate(&["plan"]).unwrap();
+    assert!(plan.starts_with("Nothing is to be folded."), "{plan}");
+    assert_eq!(site.points().unwrap().len(), 2);
+    // Once there is a whole one again, the others go.
+    expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
+    site.wait_until("older ones go", || site.points().unwrap().len() == 1).unwrap();
+    assert_eq!(system::differences(&tree, &site.restore("latest", &tree).unwrap()).unwrap(), "");
+}
+
+#[test]
 fn rot_is_found_and_named_by_path_and_heals_with_the_next_backup_that_has_it() {
     let (mut site, tree) = backed_up();
     // One more point, without what is to rot: what is largest is in the segment of the first backup.

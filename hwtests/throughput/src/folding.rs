@@ -54,6 +54,8 @@ pub(crate) fn fold(folder: &Path, chunks: u64) -> Result<()> {
     site.filter_names()?;
     rustix::fs::sync();
     let folds: Vec<_> = VICTIMS.iter().map(|number| fold_one(&mut site, *number)).collect::<Result<_>>()?;
+    let audit = site.pool.audit()?;
+    ensure!(audit.wrong.is_empty(), "{:?}", audit.wrong);
     println!("{}", json!({ "chunks": chunks, "folds": folds }));
     Ok(())
 }

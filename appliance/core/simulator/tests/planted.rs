@@ -11,7 +11,8 @@ use simulator::{Breach, HISTORY_POINTS, history, is_over_several};
 
 /// Histories within which a planted bug must be found.
 const HISTORIES: usize = 40;
-/// The same for one in a set of drives: only some moments show it, and what is lost must be lost just then.
+/// The same for one in a set of drives: only some moments show it, and what is lost must be lost just then. A run of 100,000
+/// points has as many.
 const HISTORIES_OF_DRIVES: usize = 1000;
 
 /// The switch for nonces holds for the whole process, so one test runs at a time.
