@@ -27,8 +27,8 @@ const SECTOR: u64 = 4096;
 struct Copy {
     member: Arc<Member>,
     file: Arc<dyn File>,
-    /// The generation from which on the member has it.
-    since: u64,
+    /// The generation of the file in which it was opened.
+    opened: u64,
 }
 
 /// The copies that a handle has open.
@@ -58,12 +58,12 @@ impl SetFile {
         access: Access,
         files: Vec<(Arc<Member>, Arc<dyn File>)>,
     ) -> Self {
-        let mut state = node.state();
-        state.writers += u32::from(access == Access::ReadWrite);
-        let copy = |(member, file)| Copy { since: state.since(&member).unwrap_or(0), member, file };
-        let copies = files.into_iter().map(copy).collect();
-        drop(state);
-        let opened = Mutex::new(Opened { generation: node.generation(), copies });
+        if access == Access::ReadWrite {
+            node.state().writers += 1;
+        }
+        let generation = node.generation();
+        let copy = |(member, file)| Copy { member, file, opened: generation };
+        let opened = Mutex::new(Opened { generation, copies: files.into_iter().map(copy).collect() });
         Self { shared: shared.clone(), node, path: path.into(), access, opened, reader: Mutex::default() }
     }
 
@@ -82,21 +82,20 @@ impl SetFile {
 
     fn copies_of(&self, state: &NodeState) -> Vec<Copy> {
         let mut opened = locked(&self.opened);
-        if opened.generation != self.node.generation() && !state.removed {
-            opened.copies.retain(|copy| state.since(&copy.member) == Some(copy.since));
+        let generation = self.node.generation();
+        if opened.generation != generation && !state.removed {
+            let is_held = |copy: &Copy| state.since(&copy.member).is_some_and(|since| since <= copy.opened);
+            opened.copies.retain(is_held);
             for member in state.serving() {
                 if opened.copies.iter().any(|copy| Arc::ptr_eq(&copy.member, &member)) {
                     continue;
                 }
                 match member.disk.open(&state.path, self.access) {
-                    Ok(file) => {
-                        let since = state.since(&member).unwrap_or(0);
-                        opened.copies.push(Copy { member, file, since });
-                    }
+                    Ok(file) => opened.copies.push(Copy { member, file, opened: generation }),
                     Err(_) => member.count_read_error(),
                 }
             }
-            opened.generation = self.node.generation();
+            opened.generation = generation;
         }
         drop(opened);
         self.usable()
