@@ -20,7 +20,6 @@ fn stored(site: &Site) -> u64 {
     segments.map(|entry| entry.unwrap().metadata().map_or(0, |found| found.len())).sum()
 }
 
-/// Waits until something holds.
 /// A site with a source of one file.
 fn site_with_tree() -> (Site, PathBuf) {
     let site = Site::start().unwrap();
