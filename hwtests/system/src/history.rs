@@ -129,6 +129,17 @@ impl History {
     /// and what is not there must be told. Whether all of it was there.
     pub fn restore_what_can_be(&self, site: &Site, context: &str) -> Result<bool> {
         let mut whole = true;
+        self.restore_each(site, context, |_, _, _, is_whole| whole &= is_whole)?;
+        Ok(whole)
+    }
+
+    /// The same; `see` is told of each point its id, what it was, what is there again, and whether that is said to be all.
+    fn restore_each<'a>(
+        &'a self,
+        site: &Site,
+        context: &str,
+        mut see: impl FnMut(&'a str, &'a Snapshot, &Snapshot, bool),
+    ) -> Result<()> {
         for (id, expected) in &self.kept {
             let (restored, output) = site.try_restore(id, &self.tree)?;
             let restored = if restored.exists() { Snapshot::of(&restored)? } else { Snapshot::default() };
@@ -141,21 +152,18 @@ impl History {
                 Some(1 | 3) => ensure!(!output.stderr.is_empty(), "{context}: nothing was said"),
                 _ => bail!("{context}: {output:?}"),
             }
-            whole &= output.status.success();
+            see(id, expected, &restored, output.status.success());
         }
-        Ok(whole)
+        Ok(())
     }
 
     /// What does not restore as it was, by point: paths as they are on the machine. What restores is right.
     pub fn lost(&self, site: &Site) -> Result<BTreeMap<String, BTreeSet<PathBuf>>> {
-        self.restore_what_can_be(site, "what is lost")?;
         let mut lost = BTreeMap::new();
-        for (id, expected) in &self.kept {
-            let (restored, _) = site.try_restore(id, &self.tree)?;
-            let restored = if restored.exists() { Snapshot::of(&restored)? } else { Snapshot::default() };
-            let paths = expected.missing_in(&restored).map(|path| self.tree.join(path));
-            lost.insert(id.clone(), paths.collect());
-        }
+        self.restore_each(site, "what is lost", |id, expected, restored, _| {
+            let paths = expected.missing_in(restored).map(|path| self.tree.join(path));
+            lost.insert(id.to_owned(), paths.collect());
+        })?;
         Ok(lost)
     }
 

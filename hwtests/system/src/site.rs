@@ -226,10 +226,15 @@ impl Site {
     }
 
     /// Waits until something is so that the appliance brings about by itself; fails with its log after five minutes.
-    pub fn wait_until(&self, what: &str, mut is_so: impl FnMut() -> bool) -> Result<()> {
+    pub fn wait_until(&self, what: &str, is_so: impl FnMut() -> bool) -> Result<()> {
+        self.wait_within(ORDER_MAX, what, is_so)
+    }
+
+    /// The same, within some time.
+    pub fn wait_within(&self, most: Duration, what: &str, mut is_so: impl FnMut() -> bool) -> Result<()> {
         let begun = Instant::now();
         while !is_so() {
-            ensure!(begun.elapsed() < ORDER_MAX, "{what}: not so after {ORDER_MAX:?}\n{}", self.log()?);
+            ensure!(begun.elapsed() < most, "{what}: not so after {most:?}\n{}", self.log()?);
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())

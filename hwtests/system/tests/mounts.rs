@@ -6,9 +6,13 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use system::{Mount, Site, differences, expect, is_mounted, noise, odd_tree, run};
+
+/// How long a mount may take to show what is new.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 fn back_up(site: &Site) {
     expect(&mut site.agent(&["backup"]).unwrap(), 0).unwrap();
@@ -37,7 +41,7 @@ fn moments_are_found_and_new_points_appear() {
     assert_eq!(read("latest").unwrap(), "first");
     fs::write(&letter, "second").unwrap();
     back_up(&site);
-    site.wait_until("the new point appears", || read("latest").unwrap() == "second").unwrap();
+    site.wait_within(WAIT_MAX, "the new point appears", || read("latest").unwrap() == "second").unwrap();
     let points = site.points().unwrap();
     let listed = fs::read_dir(mount.at("points", Path::new(""))).unwrap();
     let mut listed: Vec<String> =
@@ -191,7 +195,7 @@ fn a_mount_outlives_a_restart_of_the_appliance() {
     }
     site.start_server().unwrap();
     for mount in mounts {
-        site.wait_until("the mount works again", || fs::read(letter(&mount)).is_ok()).unwrap();
+        site.wait_within(WAIT_MAX, "the mount works again", || fs::read(letter(&mount)).is_ok()).unwrap();
         assert_eq!(differences(&files, &mount.latest(&files)).unwrap(), "");
         assert!(mount.end().unwrap().success());
     }
