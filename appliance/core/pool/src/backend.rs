@@ -2,18 +2,20 @@
 //!
 //! redb looks at its checksums only when it is told to. What changes on the drive while the catalog is open makes it
 //! panic, and panic once more while it cleans up, which ends the program. So blocks are compared here with what was
-//! read or written before: a changed one comes out as an error.
+//! read or written before, of a large catalog also by whoever had it open before: a changed one comes out as an error.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use medium::{DiskError, File};
+use medium::{Disk, DiskError, File};
 use model::ErrorKind;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::reader::lock;
+use crate::sums::Sums;
 
 /// What redb reads and writes in multiples of, its header apart.
 pub(crate) const BLOCK_LENGTH: usize = 4096;
@@ -21,39 +23,104 @@ pub(crate) const BLOCK_LENGTH: usize = 4096;
 /// The file of the catalog as redb wants it. The pool's own lock keeps others away.
 pub(crate) struct CatalogFile {
     file: Arc<dyn File>,
+    known: Mutex<Known>,
+}
+
+/// What is known of blocks.
+#[derive(Default)]
+struct Known {
     /// The hash of each block that was read or written whole; 0 for others.
-    blocks: Mutex<Vec<u64>>,
+    blocks: Vec<u64>,
+    /// Where the hashes are kept, if they are.
+    sums: Option<Arc<Sums>>,
+    /// Hashes that were not kept yet.
+    changed: BTreeMap<usize, u64>,
+    /// A sum was wrong, or they could not be kept.
+    gave_up: bool,
+}
+
+impl Known {
+    fn set(&mut self, number: usize, hash: u64) {
+        if self.blocks.len() <= number {
+            self.blocks.resize(number + 1, 0);
+        }
+        self.blocks[number] = hash;
+        if self.sums.is_some() {
+            self.changed.insert(number, hash);
+        }
+    }
+
+    /// Goes on without sums: the next opening reads everything.
+    fn give_up(&mut self) {
+        self.gave_up = true;
+        if let Some(sums) = self.sums.take() {
+            sums.end();
+        }
+    }
 }
 
 impl CatalogFile {
     /// Nothing of the file is known yet.
     pub(crate) fn new(file: Arc<dyn File>) -> Self {
-        Self { file, blocks: Mutex::default() }
+        Self { file, known: Mutex::default() }
+    }
+
+    /// Sums of its blocks are kept, if there are any.
+    pub(crate) fn with_sums(disk: &dyn Disk, file: Arc<dyn File>) -> Result<Option<Self>, DiskError> {
+        let blocks = usize::try_from(file.length()? / BLOCK_LENGTH as u64).unwrap_or(0);
+        Ok(Sums::open(disk, blocks).map(|(sums, blocks)| {
+            let known = Known { blocks, sums: Some(Arc::new(sums)), ..Known::default() };
+            Self { file, known: Mutex::new(known) }
+        }))
+    }
+
+    /// Keeps sums from here on, if the file has at least so many bytes. All of it was read or written.
+    pub(crate) fn keep_sums(&self, disk: &dyn Disk, least_bytes: u64) {
+        let mut known = lock(&self.known);
+        let is_large = self.file.length().is_ok_and(|length| length >= least_bytes);
+        if known.sums.is_some() || known.gave_up || !is_large {
+            return;
+        }
+        match Sums::create(disk, &known.blocks) {
+            Ok(sums) => known.sums = Some(Arc::new(sums)),
+            // Without room for them it goes on without.
+            Err(_) => known.gave_up = true,
+        }
+    }
+
+    /// Makes durable what is known of blocks that were written. Who finds no room for it, or a drive that takes it no more,
+    /// goes on without.
+    fn keep_known(&self) {
+        let (sums, changed) = {
+            let mut known = lock(&self.known);
+            (known.sums.clone(), std::mem::take(&mut known.changed))
+        };
+        // Others read meanwhile.
+        if sums.is_some_and(|sums| !changed.is_empty() && sums.keep(&changed).is_err()) {
+            lock(&self.known).give_up();
+        }
     }
 
     /// Remembers blocks that were written; those that were written in part are not known any longer.
     fn written(&self, offset: u64, bytes: &[u8]) {
-        let mut blocks = lock(&self.blocks);
+        let mut known = lock(&self.known);
         for (number, hash) in hashes(offset, bytes) {
-            if blocks.len() <= number {
-                blocks.resize(number + 1, 0);
-            }
-            blocks[number] = hash.unwrap_or(0);
+            known.set(number, hash.unwrap_or(0));
         }
     }
 
     /// Compares blocks that were read with what is known of them.
     fn compare(&self, offset: u64, bytes: &[u8]) -> Result<(), io::Error> {
-        let mut blocks = lock(&self.blocks);
+        let mut known = lock(&self.known);
         for (number, hash) in hashes(offset, bytes) {
             let Some(hash) = hash else { continue };
-            if blocks.len() <= number {
-                blocks.resize(number + 1, 0);
-            }
-            if blocks[number] == 0 {
-                blocks[number] = hash;
-            } else if blocks[number] != hash {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it has changed on the drive"));
+            match known.blocks.get(number) {
+                None | Some(0) => known.set(number, hash),
+                Some(sum) if *sum != hash => {
+                    known.give_up();
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "it has changed on the drive"));
+                }
+                Some(_) => {}
             }
         }
         Ok(())
@@ -108,6 +175,32 @@ pub(crate) fn io_error(error: DiskError) -> io::Error {
     io::Error::new(kind, error)
 }
 
+/// A file of which its owner keeps a hold.
+#[derive(Debug)]
+pub(crate) struct HeldFile(pub(crate) Arc<CatalogFile>);
+
+impl redb::StorageBackend for HeldFile {
+    fn len(&self) -> Result<u64, io::Error> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> Result<(), io::Error> {
+        self.0.set_len(length)
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.0.write(offset, data)
+    }
+}
+
 impl redb::StorageBackend for CatalogFile {
     fn len(&self) -> Result<u64, io::Error> {
         self.file.length().map_err(io_error)
@@ -120,11 +213,20 @@ impl redb::StorageBackend for CatalogFile {
 
     fn set_len(&self, length: u64) -> Result<(), io::Error> {
         let whole = usize::try_from(length / BLOCK_LENGTH as u64).unwrap_or(usize::MAX);
-        lock(&self.blocks).truncate(whole);
+        let mut known = lock(&self.known);
+        if known.blocks.len() > whole {
+            known.blocks.truncate(whole);
+            known.changed.split_off(&whole);
+            if known.sums.as_ref().is_some_and(|sums| sums.cut(whole).is_err()) {
+                known.give_up();
+            }
+        }
+        drop(known);
         self.file.set_length(length).map_err(io_error)
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
+        self.keep_known();
         self.file.sync_data().map_err(io_error)
     }
 

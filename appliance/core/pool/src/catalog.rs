@@ -44,11 +44,12 @@ pub use segments::{Kind, Use};
 pub(crate) use sweep::names_in;
 
 use crate::PoolError;
-use crate::backend::CatalogFile;
+use crate::backend::{CatalogFile, HeldFile};
 use crate::counting::Progress;
 use crate::header::ignore_missing;
 use crate::layout::{CATALOG, CATALOG_NEW, CATALOG_REPLACED};
 use crate::overlay::Overlay;
+use crate::sums::Sums;
 
 type EntryTable = TableDefinition<'static, &'static [u8; 32], &'static [u8; ENTRY_LENGTH]>;
 
@@ -87,6 +88,17 @@ pub struct Catalog {
     /// A call failed: redb answers nothing more until it is opened again.
     failed: AtomicBool,
     filter: Filter,
+    /// Its file, unless it is in memory.
+    file: Option<Arc<CatalogFile>>,
+}
+
+/// How a catalog is checked, which redb does not do by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// All of it is read.
+    Whole,
+    /// Each block is checked against its sum when it is read, if it has at least so many bytes and sums are there.
+    ByBlock(u64),
 }
 
 fn failed<E: Into<redb::Error>>(operation: &'static str) -> impl FnOnce(E) -> PoolError {
@@ -145,10 +157,10 @@ impl Catalog {
     }
 
     /// Opens the catalog; makes it if there is none of this version.
-    pub fn open(disk: &dyn Disk) -> Result<Self, PoolError> {
+    pub fn open(disk: &dyn Disk, check: Check) -> Result<Self, PoolError> {
         match disk.open(CATALOG, Access::ReadWrite) {
             Ok(file) => {
-                let catalog = Self::from_platter(file).and_then(Self::checked)?;
+                let catalog = Self::from_platter(disk, file, check)?;
                 if catalog.is_of_this_version()? {
                     return Ok(catalog);
                 }
@@ -191,11 +203,27 @@ impl Catalog {
 
     /// Opens what a crash would leave, whatever an earlier failed sync left in the kernel's memory. The length that is
     /// seen there may be lost as well, and redb goes by it, so it is set once more.
-    fn from_platter(file: Arc<dyn medium::File>) -> Result<Self, PoolError> {
-        file.set_length(file.length()?)?;
+    fn from_platter(disk: &dyn Disk, file: Arc<dyn medium::File>, check: Check) -> Result<Self, PoolError> {
+        let length = file.length()?;
+        file.set_length(length)?;
         file.sync_data()?;
         file.forget_cached()?;
-        Self::from_file(file)
+        if matches!(check, Check::ByBlock(least) if length >= least)
+            && let Some(file) = CatalogFile::with_sums(disk, Arc::clone(&file))?
+        {
+            return Self::over(file);
+        }
+        Sums::remove(disk)?;
+        let catalog = Self::from_file(file)?.checked()?;
+        catalog.keep_sums(disk, check);
+        Ok(catalog)
+    }
+
+    /// Keeps sums of its blocks, if it is so large that the next opening is not to read all of it.
+    pub fn keep_sums(&self, disk: &dyn Disk, check: Check) {
+        if let (Some(file), Check::ByBlock(least)) = (&self.file, check) {
+            file.keep_sums(disk, least);
+        }
     }
 
     /// Reads all of it once: redb has checksums, and looks at them only when it is told to. A root that is damaged is
@@ -208,13 +236,25 @@ impl Catalog {
     }
 
     fn from_file(file: Arc<dyn medium::File>) -> Result<Self, PoolError> {
-        Self::from_backend(CatalogFile::new(file))
+        Self::over(CatalogFile::new(file))
+    }
+
+    fn over(file: CatalogFile) -> Result<Self, PoolError> {
+        let file = Arc::new(file);
+        let mut catalog = Self::from_backend(HeldFile(Arc::clone(&file)))?;
+        catalog.file = Some(file);
+        Ok(catalog)
     }
 
     fn from_backend(backend: impl redb::StorageBackend) -> Result<Self, PoolError> {
         let builder = || redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
         let database = contained("its file", || builder().map_err(failed("open")))?;
-        Ok(Self { database: Some(database), failed: AtomicBool::new(false), filter: Filter::default() })
+        Ok(Self {
+            database: Some(database),
+            failed: AtomicBool::new(false),
+            filter: Filter::default(),
+            file: None,
+        })
     }
 
     /// One of which it is known that it has nothing.
@@ -229,6 +269,7 @@ impl Catalog {
         let (catalog, file) = Self::create_beside(disk)?;
         drop(catalog);
         file.sync_data()?;
+        Sums::remove(disk)?;
         disk.rename(CATALOG_NEW, CATALOG)?;
         disk.sync_directory("")?;
         let catalog = Self::from_file(disk.open(CATALOG, Access::ReadWrite)?)?;
@@ -251,6 +292,7 @@ impl Catalog {
     /// Puts the catalog that was made beside in the place of the one that is there, which is kept. The old one must not
     /// be open.
     pub fn replace(disk: &dyn Disk) -> Result<(), PoolError> {
+        Sums::remove(disk)?;
         ignore_missing(disk.rename(CATALOG, CATALOG_REPLACED))?;
         disk.rename(CATALOG_NEW, CATALOG)?;
         Ok(disk.sync_directory("")?)
@@ -262,6 +304,7 @@ impl Catalog {
         let kept: Vec<String> = disk.list("")?.into_iter().filter(|name| name.starts_with(&prefix)).collect();
         let free = |n: &u32| !kept.contains(&format!("{prefix}{n}"));
         let name = format!("{prefix}{}", (1..).find(free).unwrap_or(u32::MAX));
+        Sums::remove(disk)?;
         disk.rename(CATALOG, &name)?;
         disk.sync_directory("")?;
         kept.iter().try_for_each(|old| ignore_missing(disk.remove(old)))?;
@@ -289,7 +332,8 @@ impl Catalog {
 
     fn write_uncontained(&self, batch: &Batch, mark: &Mark) -> Result<Written, PoolError> {
         let mut write = self.database()?.begin_write().map_err(failed("begin a transaction"))?;
-        write.set_two_phase_commit(true);
+        // An opening after a crash finds what is free without reading everything.
+        write.set_quick_repair(true);
         let written = batch.write(&write, mark)?;
         write.commit().map_err(failed("commit"))?;
         Ok(written)
@@ -540,7 +584,7 @@ mod tests {
         let mark = Mark { commit: CommitNumber(7), ..Mark::default() };
         catalog.write(&Batch::default(), &mark).unwrap();
         drop(catalog);
-        let open = || Catalog::open(&disk).unwrap();
+        let open = || Catalog::open(&disk, Check::Whole).unwrap();
         let catalog = open();
         assert_eq!(catalog.mark().unwrap(), mark, "it is of this version");
         let write = catalog.database().unwrap().begin_write().unwrap();

@@ -16,6 +16,8 @@ pub const CATALOG: &str = "catalog.redb";
 pub const CATALOG_NEW: &str = "catalog.redb.new";
 /// The catalog that was replaced when it was last made anew on demand.
 pub const CATALOG_REPLACED: &str = "catalog.redb.replaced";
+/// Sums of the blocks of a large catalog.
+pub const CATALOG_SUMS: &str = "catalog.redb.sums";
 /// Holds room for giving room back.
 pub const RESERVE: &str = "reserve";
 /// The copies of the pool's header.

@@ -19,6 +19,7 @@ mod backend;
 pub mod catalog;
 mod overlay;
 pub mod registry;
+mod sums;
 
 mod bad;
 mod pages;

@@ -7,7 +7,7 @@ use medium::Access;
 use model::{CommitNumber, ErrorKind, SegmentNumber};
 
 use crate::PoolError;
-use crate::catalog::{Catalog, Mark, Scratch};
+use crate::catalog::{Catalog, Check, Mark, Scratch};
 use crate::header::ignore_missing;
 use crate::layout::{SEGMENTS, segment_path};
 use crate::notes;
@@ -86,9 +86,9 @@ enum Store {
     Memory,
 }
 
-/// Opens the catalog and reads the rest from the segments. A catalog that turns out to be damaged, also on the way, is
-/// set aside and made anew; so is one that the medium refuses twice. On a full drive, and for who only reads, it is kept
-/// in memory.
+/// Opens the catalog and reads the rest from the segments. A catalog that turns out to be damaged, also on the way and also
+/// when all of it is read, is set aside and made anew; so is one that the medium refuses twice. On a full drive, and for
+/// who only reads, it is kept in memory.
 fn read_drive(
     shared: &Shared,
     batch_limit: usize,
@@ -102,10 +102,11 @@ fn read_drive(
     };
     let mut aside = None;
     let mut is_second = false;
+    let mut check = shared.check;
     loop {
         forget_reads(shared);
         let catalog = match store {
-            Store::Drive => Catalog::open(disk),
+            Store::Drive => Catalog::open(disk, check),
             Store::Above => Catalog::open_above(disk, scratch.clone()),
             Store::Memory => Catalog::in_memory(scratch.clone()),
         };
@@ -121,6 +122,8 @@ fn read_drive(
         match store {
             Store::Drive if error.kind() == ErrorKind::Full => store = Store::Above,
             Store::Drive if error.is_unreadable_catalog() && !is_second => is_second = true,
+            // Its sums may be wrong, or it is damaged: who reads all of it can tell.
+            Store::Drive if error.is_damaged_catalog() && check != Check::Whole => check = Check::Whole,
             Store::Drive if is_useless && aside.is_none() => {
                 let what = if error.is_damaged_catalog() { "was damaged" } else { "could not be read" };
                 match Catalog::set_aside(disk) {

@@ -15,7 +15,7 @@ use model::{CommitNumber, ErrorKind, MachineId, Name, SegmentNumber, SourceId};
 use zeroize::Zeroizing;
 
 use crate::PoolError;
-use crate::catalog::{Catalog, Kind, Mark, Place};
+use crate::catalog::{Catalog, Check, Kind, Mark, Place};
 use crate::counting::{Counted, Counting};
 use crate::header::{Member, PoolHeader};
 use crate::keys::{PassphraseCost, Unlock};
@@ -33,6 +33,8 @@ use crate::state::{Shared, World, places};
 const BATCH_DEFAULT: usize = 400_000;
 /// The same at most when room is short.
 const BATCH_TIGHT: usize = 10_000;
+/// Bytes from which on a catalog is checked by block, if nobody says otherwise.
+const BY_BLOCK_DEFAULT: u64 = 64 << 20;
 
 /// Free bytes below which opening a full pool again for writing is not tried.
 const ROOM_BYTES: u64 = 1 << 20;
@@ -46,6 +48,9 @@ pub struct Options {
     pub cost: PassphraseCost,
     /// Entries that wait in memory before the catalog takes them; 0 stands for the default.
     pub catalog_batch: usize,
+    /// Bytes from which on a catalog is not read whole when it is opened, but checked block by block when these are read; 64 MiB
+    /// by default.
+    pub checked_by_block: Option<u64>,
     /// Bytes that are kept free for giving room back; none by default.
     pub reserve_bytes: u64,
     /// Is told of every nonce.
@@ -57,6 +62,10 @@ pub struct Options {
 impl Options {
     pub(crate) fn batch_limit(&self) -> usize {
         if self.catalog_batch == 0 { BATCH_DEFAULT } else { self.catalog_batch }
+    }
+
+    pub(crate) fn check(&self) -> Check {
+        Check::ByBlock(self.checked_by_block.unwrap_or(BY_BLOCK_DEFAULT))
     }
 }
 
@@ -506,6 +515,9 @@ impl Pool {
             self.reopen().ok();
         }
         flushed?;
+        if let Some(catalog) = &self.shared.state().catalog {
+            catalog.keep_sums(&*self.shared.world.disk, self.shared.check);
+        }
         self.guard(|pool| pool.tell_demands())
     }
 

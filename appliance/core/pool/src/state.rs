@@ -10,7 +10,7 @@ use model::{MachineId, Name, SegmentNumber, SourceId};
 
 use crate::PoolError;
 use crate::bad::BadPlaces;
-use crate::catalog::{Batch, Catalog, Entry, EntryChange, Kind, Mark, Place, SourceUse, names_in};
+use crate::catalog::{Batch, Catalog, Check, Entry, EntryChange, Kind, Mark, Place, SourceUse, names_in};
 use crate::counting::Progress;
 use crate::header::PoolHeader;
 use crate::keys::{PoolKeys, Secret};
@@ -51,6 +51,8 @@ pub struct Shared {
     pub(crate) witnessed: AtomicU64,
     /// Faults on purpose.
     pub(crate) planted: Planted,
+    /// How the catalog is checked.
+    pub(crate) check: Check,
     /// Bytes that are kept free for giving room back.
     pub(crate) reserve_bytes: u64,
     /// Room is short: no data is taken, everything else is; see [`crate::reserve`].
@@ -163,6 +165,7 @@ impl Shared {
             state,
             witnessed,
             planted,
+            check: options.check(),
             reserve_bytes,
             is_tight,
             capacity: AtomicU64::new(u64::MAX),

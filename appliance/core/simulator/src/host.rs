@@ -71,6 +71,7 @@ impl Host {
             limits,
             cost: PassphraseCost { memory_kib: 32, passes: 1, lanes: 1 },
             catalog_batch: [1, 12, 40, 0][random.index(4)],
+            checked_by_block: seed.is_multiple_of(3).then_some(0),
             reserve_bytes: [0, 64 << 10][random.index(2)],
             audit: Some(Arc::clone(&nonces) as Arc<dyn NonceAudit>),
             planted,

@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::bloom::name;
-    use crate::catalog::{Batch, Entry, EntryChange, Mark, Place};
+    use crate::catalog::{Batch, Check, Entry, EntryChange, Mark, Place};
     use crate::segment::FramePlace;
 
     #[test]
@@ -139,11 +139,11 @@ mod tests {
             let pages = chunks.split_off(chunks.len() / 2);
             catalog.write(&Batch { chunks, pages, ..Batch::default() }, &Mark::default()).unwrap();
         };
-        let catalog = Catalog::open(&disk).unwrap();
+        let catalog = Catalog::open(&disk, Check::Whole).unwrap();
         assert!(!catalog.make_filter(10).unwrap(), "a new one has nothing to pass over");
         write(&catalog, 0..1000);
         drop(catalog);
-        let catalog = Catalog::open(&disk).unwrap();
+        let catalog = Catalog::open(&disk, Check::Whole).unwrap();
         let mut written = 1000;
         while catalog.make_filter(10).unwrap() {
             assert_eq!(catalog.filter.may_have(&[name(1_000_000)]), [true], "it is not whole");

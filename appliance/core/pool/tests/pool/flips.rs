@@ -1,9 +1,9 @@
 //! One flipped bit, ten thousand times, anywhere in any file of a pool: found or harmless, never a wrong byte.
 
 use medium::sim::{Random, SimDisk};
-use pool::Pool;
+use pool::{Options, Pool};
 
-use crate::world::{closed, is_whole, listed_points, open, options};
+use crate::world::{Home, closed, is_whole, listed_points, open, options};
 
 /// Points of the pool that is damaged.
 const POINTS: u64 = 8;
@@ -39,9 +39,22 @@ fn is_told(pool: &Pool) -> bool {
         || pool.shared().verify(None).map_or(true, |found| found.damage_count > 0)
 }
 
+/// A pool whose catalog has sums, and is checked by them or read whole.
+fn opened_by(round: u64) -> Options {
+    Options { checked_by_block: Some(if round.is_multiple_of(2) { 0 } else { u64::MAX }), ..options() }
+}
+
+/// The drive of a pool that is closed.
+fn closed_with_sums() -> (SimDisk, Home) {
+    let (disk, home) = closed(options(), POINTS);
+    drop(open(&disk, 1, opened_by(0)).unwrap());
+    assert!(disk.files().contains_key("catalog.redb.sums"));
+    (disk, home)
+}
+
 #[test]
 fn a_bit_that_flipped_while_the_pool_was_closed_is_found_or_harmless() {
-    let (intact, home) = closed(options(), POINTS);
+    let (intact, home) = closed_with_sums();
     let mut random = Random::new(5);
     let (mut refused, mut told) = (0, 0);
     for round in 0..10_000 {
@@ -54,7 +67,7 @@ fn a_bit_that_flipped_while_the_pool_was_closed_is_found_or_harmless() {
         }
         let context = format!("bit {bit} of {path}, catalog removed: {without_catalog}");
         let of_catalog = path.starts_with("catalog");
-        let Ok(mut pool) = open(&disk, round, options()) else {
+        let Ok(mut pool) = open(&disk, round, opened_by(round / 4)) else {
             assert!(!of_catalog, "{context}: the pool does not open");
             refused += 1;
             continue;
@@ -77,19 +90,19 @@ fn a_bit_that_flipped_while_the_pool_was_closed_is_found_or_harmless() {
 
 #[test]
 fn a_bit_that_flips_under_an_open_pool_is_found_or_harmless() {
-    let (intact, _) = closed(options(), POINTS);
+    let (intact, _) = closed_with_sums();
     let mut random = Random::new(6);
     let mut told = 0;
     for round in 0..2000 {
         let disk = intact.snapshot();
-        let pool = open(&disk, round, options()).unwrap();
+        let pool = open(&disk, round, opened_by(round)).unwrap();
         let (path, bit) = draw(&disk, &mut random);
         disk.flip(&path, bit).unwrap();
         let context = format!("bit {bit} of {path} of an open pool");
         if whole_points(&pool, &context) < POINTS {
             // Readers were told by errors; from here on the pool says it too, or has healed itself.
             drop(pool);
-            let pool = open(&disk, round, options());
+            let pool = open(&disk, round, opened_by(round));
             let healed = pool.as_ref().is_ok_and(|pool| whole_points(pool, &context) == POINTS);
             assert!(healed || pool.is_err() || pool.is_ok_and(|pool| is_told(&pool)), "{context}");
             told += 1;

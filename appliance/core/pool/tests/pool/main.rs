@@ -22,3 +22,4 @@ mod reclaim;
 mod reserve;
 mod scrub;
 mod sources;
+mod sums;
