@@ -151,14 +151,16 @@ impl Shared {
         let mut failures = Vec::new();
         if !mine.is_empty() {
             let guard = Loading { shared: self, names: &mine };
-            let answers = self.ask(point, &mine);
+            // A chunk shares a buffer with others; a copy has the size that is counted.
+            let own = |bytes: SharedBytes| SharedBytes::from(bytes.to_vec());
+            let answers: Vec<Fetched> =
+                self.ask(point, &mine).into_iter().map(|answer| answer.map(own)).collect();
             let mut state = self.state();
             for (name, answer) in mine.iter().zip(answers) {
                 match answer {
-                    // A chunk shares a frame with others; a copy has the size that is counted.
                     Ok(bytes) => {
-                        let own = SharedBytes::from(bytes.to_vec());
-                        state.chunks.insert(*name, own, bytes.len());
+                        let length = bytes.len();
+                        state.chunks.insert(*name, bytes, length);
                     }
                     Err(error) => failures.push((*name, Err(error))),
                 }

@@ -245,23 +245,24 @@ impl Decompressor {
         if codec == Codec::Raw {
             return Ok(body);
         }
-        check_zstd_frame(body, plain_length)?;
-        if self.scratch.len() < plain_length {
-            self.scratch.resize(plain_length, 0);
+        decompress(&mut self.context, body, &mut self.scratch, plain_length)?;
+        Ok(&self.scratch)
+    }
+
+    /// The plaintext of `body` in a buffer of its own; none if it is raw.
+    pub(crate) fn unpack_new(
+        &mut self,
+        codec: Codec,
+        body: &[u8],
+        plain_length: usize,
+    ) -> Result<Option<Vec<u8>>, ChunkError> {
+        codec.check_lengths(plain_length as u64, body.len() as u64)?;
+        if codec == Codec::Raw {
+            return Ok(None);
         }
-        let (out, _) = self.scratch.split_at_mut(plain_length);
-        let found = self
-            .context
-            .decompress_to_buffer(body, &mut *out)
-            .map_err(|source| ChunkError::Decompress { length: body.len(), plain_length, source })?;
-        if found != plain_length {
-            return Err(ChunkError::Length {
-                what: "decompressed body",
-                expected: plain_length as u64,
-                found: found as u64,
-            });
-        }
-        Ok(out)
+        let mut out = Vec::new();
+        decompress(&mut self.context, body, &mut out, plain_length)?;
+        Ok(Some(out))
     }
 }
 
@@ -269,6 +270,28 @@ impl Default for Decompressor {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Decompresses `body` into `out`, whose content goes.
+fn decompress(
+    context: &mut zstd::bulk::Decompressor<'static>,
+    body: &[u8],
+    out: &mut Vec<u8>,
+    plain_length: usize,
+) -> Result<(), ChunkError> {
+    check_zstd_frame(body, plain_length)?;
+    out.clear();
+    out.reserve_exact(plain_length);
+    let found = context.decompress_to_buffer(body, out).map_err(|source| ChunkError::Decompress {
+        length: body.len(),
+        plain_length,
+        source,
+    })?;
+    if found != plain_length {
+        let (what, expected) = ("decompressed body", plain_length as u64);
+        return Err(ChunkError::Length { what, expected, found: found as u64 });
+    }
+    Ok(())
 }
 
 /// Checks, before anything is decompressed, that `body` is one zstd frame within the limits.

@@ -41,6 +41,6 @@ pub use frame::{
 };
 pub use key::{Commitment, FreshSalt, SegmentIdentity};
 pub use name::{Naming, NamingKey, PageKey};
-pub use open::{Opened, Opener};
+pub use open::{Kept, Opened, Opener};
 pub use seal::{Frame, NonceAudit, Sealer};
 pub use verified::{VerifiedBuilder, VerifiedBundle};

@@ -2,8 +2,9 @@
 //!
 //! Opening proves that whoever sealed the frame had the key of this very segment and meant it to have this
 //! kind, number and lengths. A frame that does not open is reported as rotten if its checksum says so, as not
-//! authentic otherwise. The plaintext lands in the caller's buffer; nothing is allocated per frame.
+//! authentic otherwise. The plaintext lands in the caller's buffer.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::frame::TAG_LENGTH;
@@ -90,6 +91,15 @@ impl Opener {
     }
 }
 
+/// Where the plaintext of a body is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Kept {
+    /// This part of what the frame was opened into.
+    InPlace(Range<usize>),
+    /// Here.
+    Unpacked(Vec<u8>),
+}
+
 /// What was in a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Opened<'a> {
@@ -148,6 +158,18 @@ impl<'a> Opened<'a> {
     /// Those of [`Decompressor::unpack`].
     pub fn plaintext<'b>(&'b self, decompressor: &'b mut Decompressor) -> Result<&'b [u8], ChunkError> {
         decompressor.unpack(self.header.codec, self.body, self.header.plain_length as usize)
+    }
+
+    /// The body before compression, for whoever keeps it: where it lies in the plaintext of the frame, if it is stored as it
+    /// is, or in a buffer of its own.
+    ///
+    /// # Errors
+    /// Those of [`Decompressor::unpack`].
+    pub fn into_plaintext(self, decompressor: &mut Decompressor) -> Result<Kept, ChunkError> {
+        let FrameHeader { codec, plain_length, .. } = self.header;
+        let unpacked = decompressor.unpack_new(codec, self.body, plain_length as usize)?;
+        let start = self.table.len();
+        Ok(unpacked.map_or_else(|| Kept::InPlace(start..start + self.body.len()), Kept::Unpacked))
     }
 
     /// A copy as a bundle, to verify it or to move its chunks to another segment.

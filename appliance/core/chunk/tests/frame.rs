@@ -5,8 +5,8 @@ mod sample;
 
 use chunk::{
     BundleBuilder, ChunkError, Codec, Commitment, Compressor, Decompressor, FRAME_ALIGNMENT,
-    FRAME_HEADER_LENGTH, Frame, FrameHeader, FrameKind, FrameNumber, FreshSalt, Level, NamingKey, Opener,
-    PLAIN_LENGTH_MAX, Packed, SEALED_LENGTH_MAX, SealedFrame, Sealer, SegmentIdentity, TAG_LENGTH,
+    FRAME_HEADER_LENGTH, Frame, FrameHeader, FrameKind, FrameNumber, FreshSalt, Kept, Level, NamingKey,
+    Opener, PLAIN_LENGTH_MAX, Packed, SEALED_LENGTH_MAX, SealedFrame, Sealer, SegmentIdentity, TAG_LENGTH,
     padded_length,
 };
 use model::{DomainId, ErrorKind, SegmentNumber};
@@ -73,7 +73,13 @@ fn a_bundle_goes_into_a_frame_and_comes_back() {
         assert_eq!(again, bundle);
 
         let mut payload = frame.payload().to_vec();
-        assert_eq!(opener.open_in_place(frame.header(), &mut payload).unwrap(), opened);
+        let opened_there = opener.open_in_place(frame.header(), &mut payload).unwrap();
+        assert_eq!(opened_there, opened);
+        let kept = match opened_there.into_plaintext(&mut decompressor).unwrap() {
+            Kept::InPlace(range) => payload[range].to_vec(),
+            Kept::Unpacked(plaintext) => plaintext,
+        };
+        assert_eq!(kept, chunks.concat());
     }
     assert_eq!(sealer.next_number(), Some(FrameNumber(2)));
 }

@@ -79,6 +79,26 @@ impl SharedBytes {
         let range = if buffer.get(range.clone()).is_some() { range } else { 0..0 };
         Self { buffer, range }
     }
+
+    /// A part of these bytes; none if it reaches out of them.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Option<Self> {
+        self.get(range.clone())?;
+        let (start, end) = (self.range.start + range.start, self.range.start + range.end);
+        Some(Self { buffer: Arc::clone(&self.buffer), range: start..end })
+    }
+
+    /// How many bytes stay in memory because of these.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Whether these bytes and others are in one buffer.
+    #[must_use]
+    pub fn shares_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.buffer, &other.buffer)
+    }
 }
 
 impl From<Vec<u8>> for SharedBytes {

@@ -155,16 +155,34 @@ impl Shared {
         Ok(!state.recent.chunks.is_empty() || state.catalog()?.chunk_count()? > 0)
     }
 
+    /// Where the bytes of a chunk are that a machine owns.
     fn place_for(&self, machine: MachineId, name: &Name) -> Result<Place, PoolError> {
-        let state = self.state();
-        let absent = PoolError::Absent { what: "chunk", name: *name };
-        let Some(place) = state.chunk(name)? else { return Err(absent) };
-        if state.owns(machine, name, &place)? { Ok(place) } else { Err(absent) }
+        let found = self.state().places_of(machine, &[*name])?.pop().flatten();
+        found.ok_or(PoolError::Absent { what: "chunk", name: *name })
     }
 
-    /// The bytes of a chunk that a machine owns. Its segment may go while it is being read: then it is elsewhere.
-    fn chunk_of(&self, machine: MachineId, key: &NamingKey, name: &Name) -> Result<SharedBytes, PoolError> {
-        let mut place = self.place_for(machine, name)?;
+    /// The same of some chunks; what cannot be looked up is said of each.
+    fn places_for(&self, machine: MachineId, names: &[Name]) -> Vec<Result<Place, PoolError>> {
+        let found = self.state().places_of(machine, names);
+        let absent = |(name, place): (&Name, Option<Place>)| {
+            place.ok_or(PoolError::Absent { what: "chunk", name: *name })
+        };
+        match found {
+            Ok(found) => names.iter().zip(found).map(absent).collect(),
+            Err(_) => names.iter().map(|name| self.place_for(machine, name)).collect(),
+        }
+    }
+
+    /// The bytes of a chunk that a machine owns, where it was found or is by now: its segment may go while it is being
+    /// read.
+    fn chunk_of(
+        &self,
+        machine: MachineId,
+        key: &NamingKey,
+        name: &Name,
+        found: Result<Place, PoolError>,
+    ) -> Result<SharedBytes, PoolError> {
+        let mut place = found?;
         loop {
             let read = self.chunk_at(&self.frames, key, name, &place);
             let Err(error) = read else { return read };
@@ -186,8 +204,9 @@ impl Shared {
     ) -> Result<SharedBytes, PoolError> {
         let plaintext = frames.plaintext(place.frame, FrameKind::Data)?;
         let start = place.start as usize;
-        let bytes = SharedBytes::new(plaintext, start..start + place.length as usize);
-        if bytes.len() == place.length as usize && key.name(&bytes) == *name {
+        if let Some(bytes) = plaintext.part(start..start + place.length as usize)
+            && key.name(&bytes) == *name
+        {
             return Ok(bytes);
         }
         let (segment, offset) = (place.frame.segment, place.frame.offset);
@@ -338,18 +357,16 @@ impl Archive for PoolArchive {
     ) -> Result<Vec<Result<SharedBytes, ArchiveError>>, ArchiveError> {
         let (_, machine) = self.open(point)?;
         let key = self.shared.keys.naming(machine.domain);
-        let read = |name: &Name| Ok(self.shared.chunk_of(machine.id, &key, name)?);
-        Ok(names.iter().map(read).collect())
+        let places = self.shared.places_for(machine.id, names);
+        let read = |(name, place)| Ok(self.shared.chunk_of(machine.id, &key, name, place)?);
+        Ok(names.iter().zip(places).map(read).collect())
     }
 
     fn places(&self, point: PointKey, names: &[Name]) -> Result<Vec<u64>, ArchiveError> {
         let (_, machine) = self.open(point)?;
-        let number = |name: &Name| match self.shared.place_for(machine.id, name) {
-            // Offsets are multiples of 64 and segments are far below 2^38 bytes.
-            Ok(place) => Ok((place.frame.segment.0 << 32) | ((place.frame.offset >> 6) & 0xffff_ffff)),
-            Err(PoolError::Absent { .. }) => Ok(u64::MAX),
-            Err(error) => Err(error.into()),
-        };
-        names.iter().map(number).collect()
+        // Offsets are multiples of 64 and segments are far below 2^38 bytes.
+        let number = |place: Place| (place.frame.segment.0 << 32) | ((place.frame.offset >> 6) & 0xffff_ffff);
+        let places = self.shared.state().places_of(machine.id, names)?;
+        Ok(places.into_iter().map(|place| place.map_or(u64::MAX, number)).collect())
     }
 }

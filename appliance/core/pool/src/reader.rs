@@ -3,12 +3,13 @@
 //! Every frame is checked by its checksum and its seal before a byte of it is used; both caches are bounded. A fresh
 //! reader takes everything from the drive.
 
-use std::collections::HashMap;
-use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::ops::{Deref, Range};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use chunk::{Decompressor, FRAME_HEADER_LENGTH, FrameKind, Opener, SealedFrame, Table, padded_length};
+use chunk::{Decompressor, FRAME_HEADER_LENGTH, FrameKind, Kept, Opener, SealedFrame, Table, padded_length};
 use medium::Disk;
+use model::archive::SharedBytes;
 use model::{LruCache, SegmentNumber};
 
 use crate::PoolError;
@@ -46,7 +47,7 @@ pub(crate) struct OpenedFrame {
     /// Its chunks or pages; none for records and indexes.
     pub(crate) table: Option<Table>,
     /// The plaintext of all of them.
-    pub(crate) plaintext: Arc<Vec<u8>>,
+    pub(crate) plaintext: SharedBytes,
 }
 
 impl SegmentReader {
@@ -71,13 +72,12 @@ impl SegmentReader {
         place: FramePlace,
         decompressor: &mut Decompressor,
     ) -> Result<OpenedFrame, PoolError> {
-        let first =
-            self.bytes(place).and_then(|mut bytes| self.open_bytes(place.offset, &mut bytes, decompressor));
+        let first = self.bytes(place).and_then(|bytes| self.open_bytes(place.offset, bytes, decompressor));
         first.or_else(|error| {
             of_copies(&*self.file.file, error, |copy| {
                 let mut bytes = vec![0; padded_length(place.sealed_length as usize)];
                 self.file.file.read_copy(copy, place.offset, &mut bytes)?;
-                self.open_bytes(place.offset, &mut bytes, decompressor)
+                self.open_bytes(place.offset, bytes, decompressor)
             })
         })
     }
@@ -86,12 +86,12 @@ impl SegmentReader {
     pub(crate) fn open_bytes(
         &self,
         offset: u64,
-        bytes: &mut [u8],
+        mut bytes: Vec<u8>,
         decompressor: &mut Decompressor,
     ) -> Result<OpenedFrame, PoolError> {
         let segment = self.header.number;
         let wrong = |source| PoolError::Frame { segment, offset, source };
-        let header = *SealedFrame::parse(bytes).map_err(wrong)?.header();
+        let header = *SealedFrame::parse(&bytes).map_err(wrong)?.header();
         let end = FRAME_HEADER_LENGTH + header.sealed_length() as usize;
         let payload = &mut bytes[FRAME_HEADER_LENGTH..end];
         let opened = self.opener.open_in_place(&header, payload).map_err(wrong)?;
@@ -99,7 +99,13 @@ impl SegmentReader {
             FrameKind::Data | FrameKind::Pages => Some(opened.table().map_err(wrong)?),
             _ => None,
         };
-        let plaintext = Arc::new(opened.plaintext(decompressor).map_err(wrong)?.to_vec());
+        let plaintext = match opened.into_plaintext(decompressor).map_err(wrong)? {
+            Kept::Unpacked(plaintext) => plaintext.into(),
+            Kept::InPlace(Range { start, end }) => {
+                let range = FRAME_HEADER_LENGTH + start..FRAME_HEADER_LENGTH + end;
+                SharedBytes::new(Arc::new(bytes), range)
+            }
+        };
         Ok(OpenedFrame { kind: header.kind(), table, plaintext })
     }
 }
@@ -116,7 +122,11 @@ pub(crate) struct FrameReader {
     bad: Arc<BadPlaces>,
     segments: Mutex<HashMap<SegmentNumber, Arc<SegmentReader>>>,
     /// Plaintexts of frames.
-    cache: Mutex<LruCache<FrameKey, Arc<Vec<u8>>>>,
+    cache: Mutex<LruCache<FrameKey, SharedBytes>>,
+    /// Frames that somebody reads for the cache at this moment.
+    reading: Mutex<HashSet<FrameKey>>,
+    /// One of them is not being read any more.
+    was_read: Condvar,
     decompressors: Mutex<Vec<Decompressor>>,
 }
 
@@ -140,8 +150,18 @@ impl FrameReader {
         bad: Arc<BadPlaces>,
     ) -> Self {
         let bytes_max = if trust == Trust::Drive { FRESH_CACHE_BYTES_MAX } else { CACHE_BYTES_MAX };
-        let (segments, cache) = (Mutex::default(), Mutex::new(LruCache::new(bytes_max)));
-        Self { disk, keys, pool, trust, bad, segments, cache, decompressors: Mutex::default() }
+        Self {
+            disk,
+            keys,
+            pool,
+            trust,
+            bad,
+            segments: Mutex::default(),
+            cache: Mutex::new(LruCache::new(bytes_max)),
+            reading: Mutex::default(),
+            was_read: Condvar::new(),
+            decompressors: Mutex::default(),
+        }
     }
 
     /// What reads found to be bad.
@@ -168,11 +188,16 @@ impl FrameReader {
         Ok(segment)
     }
 
-    /// The plaintext of the frame at a place, from the cache if it is there.
-    pub(crate) fn plaintext(&self, place: FramePlace, kind: FrameKind) -> Result<Arc<Vec<u8>>, PoolError> {
+    /// The plaintext of the frame at a place, from the cache if it is there. Those who want the same frame at the same time
+    /// have it read once: a neighbour of theirs is in it.
+    pub(crate) fn plaintext(&self, place: FramePlace, kind: FrameKind) -> Result<SharedBytes, PoolError> {
         let key = (place.segment, place.offset);
         if let Some(plaintext) = lock(&self.cache).get(&key) {
-            return Ok(Arc::clone(plaintext));
+            return Ok(plaintext.clone());
+        }
+        let _turn = self.turn(key);
+        if let Some(plaintext) = lock(&self.cache).get(&key) {
+            return Ok(plaintext.clone());
         }
         let frame = self.read(place)?;
         if frame.kind != kind {
@@ -180,8 +205,17 @@ impl FrameReader {
             self.bad.add(segment, offset);
             return Err(PoolError::FrameKind { segment, offset, found: frame.kind });
         }
-        lock(&self.cache).insert(key, Arc::clone(&frame.plaintext), frame.plaintext.len());
+        lock(&self.cache).insert(key, frame.plaintext.clone(), frame.plaintext.held());
         Ok(frame.plaintext)
+    }
+
+    /// Waits until nobody else reads a frame.
+    fn turn(&self, key: FrameKey) -> Turn<'_> {
+        let mut reading = lock(&self.reading);
+        while !reading.insert(key) {
+            reading = self.was_read.wait(reading).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn { reader: self, key }
     }
 
     /// Reads the frame at a place from the drive.
@@ -213,6 +247,19 @@ impl FrameReader {
     pub(crate) fn clear(&self) {
         lock(&self.segments).clear();
         lock(&self.cache).clear();
+    }
+}
+
+/// The right to read a frame, until it is dropped.
+struct Turn<'r> {
+    reader: &'r FrameReader,
+    key: FrameKey,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.reader.reading).remove(&self.key);
+        self.reader.was_read.notify_all();
     }
 }
 

@@ -335,6 +335,51 @@ impl State {
             || self.catalog()?.is_adopted(name, machine)?)
     }
 
+    /// The places of those chunks that are here and that a machine may read; however many chunks, in two queries.
+    pub(crate) fn places_of(
+        &self,
+        machine: MachineId,
+        names: &[Name],
+    ) -> Result<Vec<Option<Place>>, PoolError> {
+        let recent = |name: &Name| self.recent.chunks.get(name).and_then(known_place);
+        let unknown: Vec<Name> = names.iter().filter(|name| recent(name).is_none()).copied().collect();
+        let found = if unknown.is_empty() { Vec::new() } else { self.catalog()?.chunks(&unknown)? };
+        let mut found = found.into_iter();
+        let mut place = |name: &Name| {
+            let place = recent(name).unwrap_or_else(|| found.next().and_then(|entry| entry.place));
+            place.filter(|place| self.is_present(place))
+        };
+        let mut places: Vec<Option<Place>> = names.iter().map(&mut place).collect();
+        self.leave_out_foreign(machine, names, &mut places, |place| place)?;
+        Ok(places)
+    }
+
+    /// Takes out what belongs to others, of which the machine has sent no copy.
+    fn leave_out_foreign<T: Copy>(
+        &self,
+        machine: MachineId,
+        names: &[Name],
+        found: &mut [Option<T>],
+        place: impl Fn(T) -> Place,
+    ) -> Result<(), PoolError> {
+        let is_foreign = |name: &Name, found: &Option<T>| {
+            found.is_some_and(|found| place(found).owner != machine)
+                && !self.recent.adopted.contains(&(*name, machine))
+        };
+        let foreign = names.iter().zip(&*found).filter(|(name, found)| is_foreign(name, found));
+        let foreign: Vec<Name> = foreign.map(|(name, _)| *name).collect();
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        let mut adopted = self.catalog()?.adopted(&foreign, machine)?.into_iter();
+        for (name, found) in names.iter().zip(found) {
+            if is_foreign(name, found) && adopted.next() != Some(true) {
+                *found = None;
+            }
+        }
+        Ok(())
+    }
+
     /// The places of those chunks that are here, that a machine may know of and that a backup may count on, and how many
     /// references are known of each; however many chunks, in two queries.
     pub(crate) fn owned(
@@ -359,20 +404,7 @@ impl State {
             place.filter(is_kept).map(|place| (place, references + change))
         };
         let mut places: Vec<Option<(Place, i64)>> = names.iter().map(&mut place).collect();
-        let is_foreign = |name: &Name, place: &Option<(Place, i64)>| {
-            place.is_some_and(|(place, _)| place.owner != machine)
-                && !self.recent.adopted.contains(&(*name, machine))
-        };
-        let foreign = names.iter().zip(&places).filter(|(name, place)| is_foreign(name, place));
-        let foreign: Vec<Name> = foreign.map(|(name, _)| *name).collect();
-        let adopted =
-            if foreign.is_empty() { Vec::new() } else { self.catalog()?.adopted(&foreign, machine)? };
-        let mut adopted = adopted.into_iter();
-        for (name, place) in names.iter().zip(&mut places) {
-            if is_foreign(name, place) && adopted.next() != Some(true) {
-                *place = None;
-            }
-        }
+        self.leave_out_foreign(machine, names, &mut places, |(place, _)| place)?;
         for (name, place) in names.iter().zip(&mut places) {
             *place = place.filter(|(place, _)| !self.bad.has(place.frame));
             if let (Some((place, references)), Some(session)) = (place, session) {

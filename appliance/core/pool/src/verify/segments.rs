@@ -146,12 +146,12 @@ impl Examination<'_> {
         &mut self,
         segment: &SegmentReader,
         place: FramePlace,
-        mut bytes: Vec<u8>,
+        bytes: Vec<u8>,
     ) -> Result<(FrameKind, u64, [u8; 32]), PoolError> {
         self.report.bytes += bytes.len() as u64;
         let payload = bytes.get(FRAME_HEADER_LENGTH..FRAME_HEADER_LENGTH + place.sealed_length as usize);
         let hash = *blake3::hash(payload.unwrap_or_default()).as_bytes();
-        let opened = self.frames.with_decompressor(|d| segment.open_bytes(place.offset, &mut bytes, d));
+        let opened = self.frames.with_decompressor(|d| segment.open_bytes(place.offset, bytes, d));
         let frame = opened?;
         Ok((frame.kind, self.content(place, &frame)?, hash))
     }

@@ -1,7 +1,7 @@
 //! A pool that is only read: nothing is written, whatever there is of it, and what is lacking is told.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use medium::sim::{Fault, FaultPlan, SimDisk};
 use medium::{Disk, Union};
@@ -10,12 +10,39 @@ use pool::{Options, Pool, PoolError, ReadOnlyPool};
 use zeroize::Zeroizing;
 
 use crate::drive::{DATA, IN_HEADER, IN_PAYLOAD, META, frames, rot, segments};
-use crate::world::{closed, filled, is_whole, key, lazy, options, points, read_points, world_of};
+use crate::world::{
+    closed, closed_without_catalog, filled, is_whole, key, lazy, options, points, read_points, roomy,
+    world_of,
+};
 
 /// Opens what some drives have together.
 fn open(disks: &[&SimDisk]) -> Result<ReadOnlyPool, PoolError> {
     let disks = disks.iter().map(|disk| Arc::new((*disk).clone()) as Arc<dyn Disk>).collect();
     ReadOnlyPool::open(world_of(Union::new(disks), 5), &key(), &options(), None)
+}
+
+#[test]
+fn a_frame_that_many_want_at_once_is_read_once() {
+    // A catalog on the drive would be read as well.
+    let (disk, _) = closed_without_catalog(roomy(), 12);
+    let reads = |readers: usize| {
+        let pool = open(&[&disk]).unwrap();
+        let before = disk.reads();
+        let turn = Barrier::new(readers);
+        std::thread::scope(|scope| {
+            for _ in 0..readers {
+                scope.spawn(|| {
+                    turn.wait();
+                    assert_eq!(read_points(&pool).len(), 12);
+                });
+            }
+        });
+        disk.reads() - before
+    };
+    let alone = reads(1);
+    for _ in 0..20 {
+        assert_eq!(reads(8), alone);
+    }
 }
 
 #[test]
