@@ -1,7 +1,7 @@
 //! Fetching the content of a batch: in pool order, in large calls, by several threads.
 //!
-//! What is needed of a chunk is copied out of the answer, so that what a batch holds is what it will write: a chunk
-//! can be a small part of a large buffer.
+//! A batch holds what it will write and not much more: where an answer is mostly something else, since a chunk can be a
+//! small part of a large buffer, what is needed is copied out of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -108,7 +108,34 @@ fn fetch(archive: &dyn Archive, point: PointKey, naming: Option<Naming<'_>>, gro
             }
         }
     }
-    Ok(copy_out(&chunks, group))
+    Ok(if is_mostly_wanted(&chunks, group) { cut_out(&chunks, group) } else { copy_out(&chunks, group) })
+}
+
+/// Whether at least three quarters of what the chunks keep in memory are wanted.
+fn is_mostly_wanted(chunks: &[Result<SharedBytes, ArchiveError>], group: &Group) -> bool {
+    let wanted: usize = group.wants.iter().map(|(_, _, want)| want.length as usize).sum();
+    let mut buffers: Vec<&SharedBytes> = chunks.iter().flatten().collect();
+    buffers.dedup_by(|a, b| a.shares_with(b));
+    let held: usize = buffers.into_iter().map(SharedBytes::held).sum();
+    wanted >= held / 4 * 3
+}
+
+/// The wanted ranges where they are.
+fn cut_out(chunks: &[Result<SharedBytes, ArchiveError>], group: &Group) -> Vec<(usize, Fetched)> {
+    let wants = group.wants.iter();
+    wants.map(|(number, chunk, want)| (*number, range_of(chunks, *chunk, want))).collect()
+}
+
+/// A wanted range of a chunk.
+fn range_of(chunks: &[Result<SharedBytes, ArchiveError>], chunk: usize, want: &Want) -> Fetched {
+    let (skip, length) = (want.skip as usize, want.length as usize);
+    match chunks.get(chunk) {
+        Some(Ok(bytes)) => {
+            bytes.part(skip..skip + length).ok_or_else(|| Arc::from("a chunk is shorter than the file says"))
+        }
+        Some(Err(error)) => Err(Arc::from(error.message.as_str())),
+        None => Err(Arc::from("a chunk is missing")),
+    }
 }
 
 /// Copies the wanted ranges into one buffer.
@@ -116,19 +143,11 @@ fn copy_out(chunks: &[Result<SharedBytes, ArchiveError>], group: &Group) -> Vec<
     let mut buffer = Vec::with_capacity(group.wants.iter().map(|(_, _, want)| want.length as usize).sum());
     let mut ranges = Vec::with_capacity(group.wants.len());
     for (number, chunk, want) in &group.wants {
-        let (skip, length) = (want.skip as usize, want.length as usize);
-        let range = match chunks.get(*chunk) {
-            Some(Ok(bytes)) => match bytes.get(skip..skip + length) {
-                Some(bytes) => {
-                    let start = buffer.len();
-                    buffer.extend_from_slice(bytes);
-                    Ok(start..buffer.len())
-                }
-                None => Err(Arc::from("a chunk is shorter than the file says")),
-            },
-            Some(Err(error)) => Err(Arc::from(error.message.as_str())),
-            None => Err(Arc::from("a chunk is missing")),
-        };
+        let range = range_of(chunks, *chunk, want).map(|bytes| {
+            let start = buffer.len();
+            buffer.extend_from_slice(&bytes);
+            start..buffer.len()
+        });
         ranges.push((*number, range));
     }
     let buffer = Arc::new(buffer);

@@ -6,10 +6,11 @@
 //!
 //! Three kinds of thread share the work. The *walk* reads the point and cuts it into batches; the *workers* fetch the
 //! chunks of a batch in pool order; the *writer* makes directories and files, in directory order, because creating
-//! files is what a restore waits for and two threads in one directory only fight over its lock.
+//! files is what a restore waits for and two threads in one directory only fight over its lock. What was written goes to
+//! the drive meanwhile, so that little is left of the sync at the end.
 //!
-//! Every byte that an [`Archive`](model::archive::Archive) gives out was checked against its name by the archive;
-//! with [`Request::naming`] it is checked once more on this machine. Content that cannot be had is a [`Problem`]:
+//! Every byte is checked against its name: by the [`Archive`](model::archive::Archive) that gives it out, and with
+//! [`Request::naming`] on this machine. Content that cannot be had is a [`Problem`]:
 //! the file is not left looking whole, and the other files go on.
 //!
 //! A restore that was broken off leaves a marker (`.keepfast-restore`) in the target. The same request then goes on:
@@ -45,6 +46,7 @@ mod selection;
 mod stream;
 mod walk;
 mod write;
+mod write_out;
 mod xattrs;
 
 pub use error::RestoreError;

@@ -24,6 +24,7 @@ use crate::request::{Outcome, Overwrite, Progress, Request};
 use crate::selection::Selection;
 use crate::walk::Walk;
 use crate::write::Writer;
+use crate::write_out::{self, WriteOut};
 
 /// Most threads that fill small files.
 const FILLERS_MAX: usize = 2;
@@ -119,6 +120,7 @@ fn run(job: &Job<'_>, local: Local, writer: &mut Writer<'_, '_>) -> Result<(), R
     let (group_sender, groups) = crossbeam_channel::unbounded();
     let (bundle_sender, bundles) = crossbeam_channel::bounded(BUNDLES_MAX);
     let (filled_sender, filled) = crossbeam_channel::unbounded();
+    let (dirty_sender, dirty) = crossbeam_channel::bounded(1);
     let has_ended = AtomicBool::new(false);
     let is_over = || has_ended.load(Ordering::Relaxed) || job.stop.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
@@ -130,12 +132,13 @@ fn run(job: &Job<'_>, local: Local, writer: &mut Writer<'_, '_>) -> Result<(), R
             scope.spawn(move || fill::work(&bundles, &filled));
         }
         drop((bundles, filled_sender));
+        scope.spawn(move || write_out::work(&dirty));
         let walk = scope.spawn(move || {
             let mut batcher = Batcher::new(job, local, batch_sender, group_sender);
             Walk::new(job).run(&mut batcher)?;
             batcher.finish()
         });
-        let written = writer.write(batches, bundle_sender, filled);
+        let written = writer.write(batches, bundle_sender, filled, WriteOut::new(dirty_sender));
         has_ended.store(true, Ordering::Relaxed);
         let walked = walk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written.and(walked)

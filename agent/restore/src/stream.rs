@@ -113,6 +113,11 @@ impl Stream {
         self.open_new()
     }
 
+    /// The file that is taking shape, if there is one.
+    pub(crate) fn new_file(&self) -> Option<&File> {
+        self.new.as_ref().map(|new| &new.file)
+    }
+
     /// Takes the next range.
     pub(crate) fn put(
         &mut self,

@@ -29,6 +29,7 @@ use crate::job::Job;
 use crate::remove;
 use crate::request::{Outcome, PROBLEM_BYTES_MAX, PROBLEMS_MAX, Problem, Progress};
 use crate::stream::{Stream, bytes_of};
+use crate::write_out::WriteOut;
 use crate::xattrs;
 
 /// Filesystems below the target that are synced at the end.
@@ -64,6 +65,8 @@ pub(crate) struct Writer<'r, 'a> {
     /// Where an object with more names has its first one.
     pub(crate) first_names: HashMap<ObjectId, (DirectoryId, EntryName)>,
     stream: Option<Stream>,
+    /// Until everything is written.
+    write_out: Option<WriteOut>,
     /// Files of the current batch that were made and are to be filled.
     bundle: Bundle,
     pub(crate) outcome: Outcome,
@@ -89,6 +92,7 @@ impl<'r, 'a> Writer<'r, 'a> {
             others: VecDeque::new(),
             first_names: HashMap::new(),
             stream: None,
+            write_out: None,
             bundle: Bundle::new(Arc::new(BatchContent { pieces: Vec::new(), data: Vec::new() })),
             outcome: Outcome::default(),
             problem_bytes: 0,
@@ -100,6 +104,20 @@ impl<'r, 'a> Writer<'r, 'a> {
 
     /// Writes everything that the walk says.
     pub(crate) fn write(
+        &mut self,
+        batches: Receiver<Batch>,
+        bundles: Sender<Bundle>,
+        filled: Receiver<Vec<Filled>>,
+        write_out: WriteOut,
+    ) -> Result<(), RestoreError> {
+        self.write_out = Some(write_out);
+        let written = self.write_batches(batches, bundles, filled);
+        // Whoever brings files to the drive listens until this one is gone.
+        self.write_out = None;
+        written
+    }
+
+    fn write_batches(
         &mut self,
         batches: Receiver<Batch>,
         bundles: Sender<Bundle>,
@@ -146,6 +164,9 @@ impl<'r, 'a> Writer<'r, 'a> {
                 Ok((written, problems)) => {
                     let place = (!problems.is_empty()).then(|| (head.directory, head.name.clone()));
                     self.outcome.bytes_written += written;
+                    if let Some(write_out) = &mut self.write_out {
+                        write_out.filled(written);
+                    }
                     self.progress.advance(0, head.size);
                     self.file_is_there(head);
                     place.map(|place| (place, problems))
@@ -160,6 +181,11 @@ impl<'r, 'a> Writer<'r, 'a> {
                     self.problem(self.directories.path(directory, Some(&name)), message);
                 }
             }
+        }
+        if let Some(write_out) = self.write_out.as_mut().filter(|write_out| write_out.is_due())
+            && let Ok(root) = self.directories.open(0)
+        {
+            write_out.sync(root);
         }
         Ok(())
     }
@@ -375,6 +401,9 @@ impl<'r, 'a> Writer<'r, 'a> {
         for piece in content.pieces(pieces) {
             self.job.check_stop()?;
             stream.put(self.job, piece, &content.data)?;
+            if let (Some(write_out), Some(file)) = (&mut self.write_out, stream.new_file()) {
+                write_out.written(file, piece.length);
+            }
             self.progress.advance(0, piece.length);
         }
         match end {

@@ -72,7 +72,8 @@ pub fn restore(
         paths,
         overwrite: if args.overwrite { Overwrite::Differing } else { Overwrite::Refuse },
         owners: !args.no_owners,
-        workers: std::thread::available_parallelism().map_or(1, usize::from),
+        // Most of the time they wait for answers.
+        workers: std::thread::available_parallelism().map_or(1, usize::from) * 2,
         memory_bytes: MEMORY_BYTES,
         delete_extra: false,
         naming,

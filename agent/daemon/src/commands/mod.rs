@@ -56,11 +56,17 @@ fn join(data: &Path, token: &str, connect: Option<&str>) -> anyhow::Result<Done>
     Ok(Done::Whole)
 }
 
-/// What can be read over a new connection, and the name of this machine.
-fn archive(data: &Path) -> anyhow::Result<(RemoteArchive, Label)> {
+/// A new connection, and the name of this machine.
+fn connect(data: &Path) -> anyhow::Result<(Arc<Connection>, Label)> {
     let connection = Connection::connect(data)?;
     let own = connection.welcome().machine.clone().context("the appliance does not know this agent")?;
-    Ok((RemoteArchive::new(Arc::new(connection)), own))
+    Ok((Arc::new(connection), own))
+}
+
+/// What can be read over a new connection, and the name of this machine.
+fn archive(data: &Path) -> anyhow::Result<(RemoteArchive, Label)> {
+    let (connection, own) = connect(data)?;
+    Ok((RemoteArchive::new(connection), own))
 }
 
 /// The point that is meant, among those that this agent may read.

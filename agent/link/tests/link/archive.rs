@@ -105,6 +105,16 @@ fn a_chunk_with_other_bytes_is_an_error_of_its_own() {
 }
 
 #[test]
+fn who_checks_chunks_himself_gets_them_as_they_came() {
+    let checked =
+        archive(|_| (Reply::Chunks { results: vec![ChunkResult::Bytes { length: 3 }] }, b"lie".to_vec()));
+    let unchecked = RemoteArchive::unchecked(Arc::clone(checked.connection()));
+    assert!(checked.chunks(POINT, &names(1)).unwrap()[0].is_err());
+    assert_eq!(**unchecked.chunks(POINT, &names(1)).unwrap()[0].as_ref().unwrap(), *b"lie");
+    assert!(unchecked.naming_key(POINT.source).unwrap().is_some(), "he has the key for it");
+}
+
+#[test]
 fn a_single_chunk_is_checked_too() {
     let archive =
         archive(|_| (Reply::Chunks { results: vec![ChunkResult::Bytes { length: 3 }] }, b"lie".to_vec()));
