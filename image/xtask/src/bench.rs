@@ -53,6 +53,9 @@ pub(crate) struct Options {
     /// How often; what counts is the median.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: u32,
+    /// Beside whom; may be given several times. The default is everybody who is installed.
+    #[arg(long)]
+    beside: Vec<String>,
     /// Where the data come from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -77,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         None => metadata.scratch("bench")?,
     };
     let folder = tempfile::Builder::new().prefix("run-").tempdir_in(&scratch).context("make a folder")?;
-    let contenders = contender::all(&programs);
+    let contenders = contender::all(&programs, &options.beside);
     let names: Vec<&str> = contenders.iter().map(|contender| contender.name()).collect();
     println!("Measuring {} in {} rounds", names.join(", "), options.rounds);
     let mut measured = Vec::new();
@@ -150,6 +153,9 @@ fn measure_round(
         for (contender, session, place) in &mut running {
             if step.reads_source() {
                 source.warm()?;
+            }
+            if step.is_from_drive() {
+                machine::drop_caches()?;
             }
             let Some(cost) = contender.carry_out(step, session, place, interruption)? else { continue };
             println!("  {:<10} {:<14} {}", contender.name(), step.title(), terminal::span(cost.wall));

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::cost::{Cost, Step};
 use super::ours::Ours;
-use super::peer;
+use super::peer::{self, Peer};
 use super::source::{Source, Workload};
 use crate::keepfast::{Appliance, Programs};
 use crate::process::Interruption;
@@ -76,10 +76,11 @@ impl Place {
     }
 }
 
-/// Keepfast, and all others that this machine has.
-pub(crate) fn all(programs: &Programs) -> Vec<Box<dyn Contender + '_>> {
-    let mut all: Vec<Box<dyn Contender + '_>> = vec![Box::new(Ours::new(programs))];
-    all.extend(peer::installed().map(|peer| Box::new(peer) as Box<dyn Contender>));
+/// Keepfast, and all others that this machine has, or those of them that are asked for.
+pub(crate) fn all<'a>(programs: &'a Programs, only: &[String]) -> Vec<Box<dyn Contender + 'a>> {
+    let mut all: Vec<Box<dyn Contender + 'a>> = vec![Box::new(Ours::new(programs))];
+    let is_asked_for = |peer: &Peer| only.is_empty() || only.iter().any(|name| name == peer.name());
+    all.extend(peer::installed().filter(is_asked_for).map(|peer| Box::new(peer) as Box<dyn Contender>));
     all
 }
 

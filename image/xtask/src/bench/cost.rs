@@ -42,6 +42,11 @@ impl Step {
         matches!(self, Self::First | Self::Changed)
     }
 
+    /// Whether nothing of it is in the page cache when it begins.
+    pub(crate) const fn is_from_drive(self) -> bool {
+        matches!(self, Self::Stream)
+    }
+
     /// Whether it is taken with such data.
     pub(crate) const fn applies_to(self, workload: Workload) -> bool {
         match self {
@@ -59,7 +64,7 @@ impl Step {
             Self::Changed => "changed",
             Self::Restore => "full restore",
             Self::OneFile => "one file",
-            Self::Stream => "read all of a mounted point",
+            Self::Stream => "read all of a mounted point, from the drive",
             Self::Forget => "forget, until room is free",
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::keepfast::Programs;
@@ -35,6 +36,16 @@ pub(crate) fn describe(folder: &Path, contenders: &[&str], programs: &Programs) 
         system: format!("Linux {}, {}", kernel.trim(), filesystem(&mounts, folder)),
         programs: contenders.iter().map(|name| version(name, programs)).collect(),
     }
+}
+
+/// Empties the page cache of what is on the drive already, if we may.
+pub(crate) fn drop_caches() -> Result<()> {
+    rustix::fs::sync();
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let path = "/proc/sys/vm/drop_caches";
+    fs::write(path, "1").with_context(|| format!("write {path}"))
 }
 
 fn field(path: &str, name: &str) -> Option<String> {

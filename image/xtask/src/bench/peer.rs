@@ -1,4 +1,4 @@
-//! The yardsticks: a plain copy, a compressed archive, restic and borg, each by its shell commands.
+//! The yardsticks: a plain copy, a compressed archive, and other programs for backups, each by its shell commands.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -40,7 +40,7 @@ enum OneFile {
     None,
 }
 
-const PEERS: [Peer; 6] = [
+const PEERS: [Peer; 7] = [
     Peer {
         name: "cp",
         needs: &["cp"],
@@ -118,6 +118,19 @@ const PEERS: [Peer; 6] = [
         restore: "rustic restore latest:{source} {output}",
         one_file: OneFile::Printed("rustic dump latest:{file}"),
         forget: Some("rustic forget --keep-last 1 --prune --instant-delete"),
+        incremental: true,
+        absolute: false,
+        plain: false,
+    },
+    Peer {
+        name: "bupstash",
+        needs: &["bupstash"],
+        variables: &[("BUPSTASH_REPOSITORY", "{repository}/of-bupstash"), ("BUPSTASH_KEY", "{state}/key")],
+        prepare: "bupstash new-key -o {state}/key && bupstash init",
+        backup: "bupstash put -q --send-log {state}/log name={point} {source}",
+        restore: "mkdir {output} && bupstash restore -q --into {output} name={point}",
+        one_file: OneFile::None,
+        forget: None,
         incremental: true,
         absolute: false,
         plain: false,

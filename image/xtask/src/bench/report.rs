@@ -12,7 +12,7 @@ use super::source::Workload;
 
 const OURS: &str = "keepfast";
 /// Who has points and deduplicates as we do.
-const PEERS: [&str; 4] = ["restic", "borg", "rustic", "kopia"];
+const PEERS: [&str; 5] = ["restic", "borg", "rustic", "bupstash", "kopia"];
 /// Who does nothing but read, write, and compress.
 const PLAIN: [&str; 2] = ["cp", "tar-zstd"];
 /// Where the tables of a page are, and its table of all runs.
@@ -56,8 +56,9 @@ const COMMANDS: &[Step] = &[Step::First, Step::Unchanged, Step::Changed, Step::R
 /// What the table of all runs has.
 const KEPT: [Step; 5] = [Step::First, Step::Unchanged, Step::Changed, Step::Restore, Step::Stream];
 
-const FIGURES: [Figure; 6] = [
+const FIGURES: [Figure; 7] = [
     Figure { title: "seconds", value: |cost| cost.wall.as_secs_f64(), digits: 2, steps: &STEPS },
+    Figure { title: "seconds until it is on the drive", value: durable_seconds, digits: 2, steps: COMMANDS },
     Figure {
         title: "seconds of processor",
         value: |cost| cost.processor.as_secs_f64(),
@@ -89,6 +90,11 @@ const FIGURES: [Figure; 6] = [
         steps: &[Step::OneFile],
     },
 ];
+
+/// With what is left in the page cache: who syncs before he ends is compared with who does not.
+fn durable_seconds(cost: &Cost) -> f64 {
+    (cost.wall + cost.sync).as_secs_f64()
+}
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
 fn mebibytes(bytes: u64) -> f64 {
@@ -147,12 +153,11 @@ impl Report<'_> {
     /// The rows of this run in the table of all: how we stand to the best peer, or to `cp` where no other takes part.
     fn history(&self) -> String {
         let row = |measured: &Measured| {
-            let seconds = |cost: &Cost| cost.wall.as_secs_f64();
             let of = |step: Step| {
-                let peers = measured.ratio(step, seconds, &PEERS);
-                ratio(peers.or_else(|| measured.ratio(step, seconds, &PLAIN)))
+                let peers = measured.ratio(step, durable_seconds, &PEERS);
+                ratio(peers.or_else(|| measured.ratio(step, durable_seconds, &PLAIN)))
             };
-            let plain = ratio(measured.ratio(Step::First, seconds, &["tar-zstd"]));
+            let plain = ratio(measured.ratio(Step::First, durable_seconds, &["tar-zstd"]));
             let cells = KEPT.map(of).join(" | ");
             format!("| {} | {} | {cells} | {plain} |\n", self.machine.date, measured.source)
         };
